@@ -1,0 +1,32 @@
+//! The words of access control as types: who, what, may they, and what happened.
+//!
+//! No I/O and no framework. Everything above speaks in these types, so that two modules of one layer
+//! never need to import each other.
+//!
+//! ```
+//! use tracegate::access::{ExperimentId, Privilege, Securable};
+//!
+//! let securable = Securable::experiment(&ExperimentId::parse("12").unwrap());
+//! assert_eq!(securable.to_string(), "experiment:12");
+//! assert_eq!("trace.read".parse::<Privilege>().unwrap(), Privilege::TraceRead);
+//! ```
+
+mod caller;
+mod decision;
+mod event;
+mod grant;
+mod ids;
+mod principal;
+mod privilege;
+mod securable;
+mod sink;
+
+pub use caller::{Caller, Proof, Scheme};
+pub use decision::{Check, Decision, DecisionId, Verdict};
+pub use event::{Event, EventId, EventKind, Outcome, PolicyChange, RequestContext};
+pub use grant::{Effect, Grant, GrantId, NewGrant};
+pub use ids::{AssessmentId, ExperimentId, LoggedModelId, MalformedId, RunId, TraceId};
+pub use principal::{Principal, PrincipalKind};
+pub use privilege::{LEVELS, Privilege, is_level};
+pub use securable::{Securable, SecurableKind};
+pub use sink::{AuditError, AuditSink, Durability};

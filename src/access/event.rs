@@ -1,0 +1,110 @@
+//! Audit events: what is recorded of a call. They hold ids, never payloads and never secrets.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::Verdict;
+use crate::clock::UnixMillis;
+
+/// UUIDv7: unique, and in order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(pub uuid::Uuid);
+
+impl fmt::Display for EventId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.0)
+    }
+}
+
+/// A call leaves a `begin` before anything is forwarded or returned and a `complete` after; the two
+/// share the decision id. Refusals and policy changes are one `complete` record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Begin,
+    /// More trace ids of a call whose answer is still being released.
+    Returned,
+    Complete,
+    PolicyChange,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Not known yet: the record was written before the work.
+    Pending,
+    Success,
+    Refused,
+    Failed,
+    /// The client or the backend went away in the middle.
+    Interrupted,
+}
+
+/// Where a call came from; copied into each of its records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestContext {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    pub request_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_parent: Option<String>,
+    pub method: String,
+    /// The canonical path, without its query.
+    pub path: String,
+}
+
+/// What a policy change did, as JSON before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PolicyChange {
+    pub action: String,
+    pub before: serde_json::Value,
+    pub after: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: EventId,
+    pub kind: EventKind,
+    #[serde(rename = "time_ms")]
+    pub time: UnixMillis,
+    /// `user:alice`; absent when nobody was identified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Scheme and credential id: `token:tok_…`, `jwt:issuer#jti`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+    pub request: RequestContext,
+    /// The operation's name in the route manifest, or `unknown`.
+    pub operation: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub securables: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privileges: Vec<String>,
+    pub decision_id: String,
+    pub decision: Verdict,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deciding_grants: Vec<i64>,
+    pub policy_version: i64,
+    pub outcome: Outcome,
+    /// The HTTP status answered, once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Why it was refused or failed, in one phrase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub bytes_in: u64,
+    #[serde(default)]
+    pub bytes_out: u64,
+    #[serde(default)]
+    pub duration_us: u64,
+    /// Every trace id asked for, written or returned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trace_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_change: Option<PolicyChange>,
+}

@@ -1,0 +1,1 @@
+//! Tag and metadata keys that clients may not set through any door.

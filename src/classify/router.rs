@@ -1,0 +1,1 @@
+//! Finds the operation of a method and path.
