@@ -1,0 +1,40 @@
+//! `[policy]`: what levels mean and how old a policy may be.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// A levels file in place of the built-in one (`policies/levels.csv`).
+    pub levels_file: Option<PathBuf>,
+    /// A policy that could not be confirmed for so long answers 503, in milliseconds.
+    pub max_staleness_ms: u64,
+    /// How often the policy version is confirmed with the database, in milliseconds.
+    pub poll_ms: u64,
+    /// The administrator made at the first start, whose token is printed once.
+    pub first_administrator: String,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            levels_file: None,
+            max_staleness_ms: 5_000,
+            poll_ms: 500,
+            first_administrator: "admin".to_owned(),
+        }
+    }
+}
+
+impl PolicyConfig {
+    pub fn validate(&self, problems: &mut Vec<String>) {
+        if self.poll_ms == 0 || self.poll_ms >= self.max_staleness_ms {
+            problems.push(format!(
+                "`policy.poll_ms` is {}: expected more than 0 and less than `policy.max_staleness_ms` ({})",
+                self.poll_ms, self.max_staleness_ms
+            ));
+        }
+    }
+}
