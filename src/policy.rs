@@ -88,6 +88,11 @@ impl Policy {
         self.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.version())
     }
 
+    /// Whether a securable has a recorded place in the tree.
+    pub fn places(&self, securable: &crate::access::Securable) -> bool {
+        self.snapshot.load().as_ref().is_some_and(|snapshot| snapshot.places(securable))
+    }
+
     /// The policy at one version, for all questions of one request.
     pub fn view(&self) -> Result<View, Unavailable> {
         let snapshot = self.snapshot.load_full().ok_or(Unavailable::NotLoaded)?;

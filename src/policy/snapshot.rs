@@ -58,6 +58,11 @@ impl Snapshot {
         self.inactive.contains(principal)
     }
 
+    /// Whether the store knows where in the tree this is.
+    pub fn places(&self, securable: &Securable) -> bool {
+        self.parents.contains_key(securable)
+    }
+
     /// The principal, every group it is in, what its credential asserts, and `users`.
     pub fn identities(&self, caller: &Caller) -> HashSet<Principal> {
         let mut identities = HashSet::new();

@@ -141,6 +141,11 @@ impl View {
         Ok(Listed::Only(found))
     }
 
+    /// The levels that give a privilege, least first.
+    pub fn levels_giving(&self, privilege: Privilege) -> Vec<&'static str> {
+        self.snapshot.levels().giving(privilege)
+    }
+
     /// Explains one decision in words.
     pub fn explain(&self, caller: &Caller, check: &Check) -> Result<Explanation, Unavailable> {
         let decision = self.decide(caller, std::slice::from_ref(check))?;

@@ -1,0 +1,154 @@
+//! Refusals, and the one function that turns them into answers: status, MLflow's JSON error shape,
+//! `Retry-After`, `WWW-Authenticate`.
+
+use crate::access::Outcome;
+use crate::backend::{BackendError, SpoolError};
+use crate::classify::otlp::OtlpError;
+use crate::identity::IdentityError;
+use crate::policy::Unavailable;
+use crate::store::StoreError;
+use crate::wire::{Body, Headers, Malformed, Reply};
+
+/// Why a call is not answered by its backend.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    #[error("the {what} is larger than {limit} bytes; an administrator can raise `limits.{key}`")]
+    TooLarge { what: &'static str, limit: u64, key: &'static str },
+    #[error("{0}")]
+    Unauthenticated(String),
+    #[error("no operation has this method and path")]
+    UnknownEndpoint,
+    #[error("{0}")]
+    Denied(String),
+    /// By name, hidden and missing look alike.
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    AlreadyExists(String),
+    #[error("{0}")]
+    NotOffered(String),
+    #[error("no decision can be made now: {0}")]
+    Policy(#[from] Unavailable),
+    #[error("the audit record cannot be written, so the call is refused")]
+    Audit,
+    #[error("who calls cannot be verified now: {0}")]
+    Identity(String),
+    #[error("Tracegate's own state cannot be reached")]
+    Store(StoreError),
+    #[error("{0}")]
+    Backend(#[from] BackendError),
+    #[error("the call broke off: {0}")]
+    Client(String),
+    #[error("internal error")]
+    Internal(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::Store(error)
+    }
+}
+
+impl From<IdentityError> for Refusal {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::Refused { reason } => Self::Unauthenticated(reason),
+            other => Self::Identity(other.to_string()),
+        }
+    }
+}
+
+impl From<crate::access::AuditError> for Refusal {
+    fn from(error: crate::access::AuditError) -> Self {
+        tracing::error!(%error, "the audit spool failed");
+        Self::Audit
+    }
+}
+
+impl From<crate::access::MalformedId> for Refusal {
+    fn from(error: crate::access::MalformedId) -> Self {
+        Self::Malformed(Malformed::new("id", error.to_string()))
+    }
+}
+
+impl From<SpoolError> for Refusal {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::TooLarge { limit } => {
+                Self::TooLarge { what: "body", limit, key: "otlp_body_bytes or limits.json_body_bytes" }
+            }
+            SpoolError::Client(error) => Self::Client(error.to_string()),
+            SpoolError::Disk(error) => Self::Internal(format!("the body could not be spilled: {error}")),
+        }
+    }
+}
+
+impl From<OtlpError> for Refusal {
+    fn from(error: OtlpError) -> Self {
+        match error {
+            OtlpError::TooLarge { limit } => {
+                Self::TooLarge { what: "decompressed body", limit, key: "otlp_decompressed_bytes" }
+            }
+            other => Self::Malformed(Malformed::new("body", other.to_string())),
+        }
+    }
+}
+
+impl Refusal {
+    fn parts(&self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed(_) | Self::Client(_) => (400, "INVALID_PARAMETER_VALUE"),
+            Self::AlreadyExists(_) => (400, "RESOURCE_ALREADY_EXISTS"),
+            Self::TooLarge { .. } => (413, "INVALID_PARAMETER_VALUE"),
+            Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
+            Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
+            Self::Denied(_) => (403, "PERMISSION_DENIED"),
+            Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
+            Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
+            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) => (503, "TEMPORARILY_UNAVAILABLE"),
+            Self::Backend(BackendError::Timeout) => (504, "DEADLINE_EXCEEDED"),
+            Self::Backend(BackendError::Overloaded { .. }) => (503, "TEMPORARILY_UNAVAILABLE"),
+            Self::Backend(_) => (502, "TEMPORARILY_UNAVAILABLE"),
+            Self::Internal(_) => (500, "INTERNAL_ERROR"),
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.parts().0
+    }
+
+    /// How the audit record calls it.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Backend(_) | Self::Internal(_) | Self::Client(_) => Outcome::Failed,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// The answer in the clients' own error shape.
+    pub fn into_reply(self, decision_id: &str) -> Reply {
+        let (status, code) = self.parts();
+        if let Self::Internal(detail) = &self {
+            tracing::error!(detail, decision_id, "a call failed inside Tracegate");
+        }
+        let mut headers = Headers::new();
+        headers.push("content-type", "application/json");
+        match &self {
+            Self::Unauthenticated(_) => {
+                headers.push("www-authenticate", "Basic realm=\"tracegate\"");
+                headers.push("www-authenticate", "Bearer realm=\"tracegate\"");
+            }
+            Self::Backend(BackendError::Overloaded { retry_after_ms }) => {
+                headers.push("retry-after", &retry_after_ms.div_ceil(1000).max(1).to_string());
+            }
+            _ if status == 503 => headers.push("retry-after", "1"),
+            _ => {}
+        }
+        let message = format!("{self} (decision {decision_id})");
+        let body = serde_json::json!({ "error_code": code, "message": message });
+        Reply { status, headers, body: Body::memory(body.to_string()) }
+    }
+}

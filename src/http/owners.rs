@@ -1,0 +1,174 @@
+//! Who owns what: resolves ids that do not name their experiment, through our own claims, a cache, and
+//! the backend. An id's owner never changes, so what is found once stays found.
+
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use crate::access::{ExperimentId, Principal, Securable, TraceId};
+use crate::app::App;
+use crate::backend::{Backend, ExperimentFacts, Owned};
+use crate::store::Claim;
+
+use super::error::Refusal;
+
+/// Caches of facts that do not change, or expire by themselves.
+pub struct Owners {
+    things: Cache<(Owned, String), Vec<ExperimentId>>,
+    traces: Cache<TraceId, Claim>,
+    experiments: Cache<ExperimentId, ExperimentFacts>,
+    /// One place per trace id, so that first sights of an id are handled one after another.
+    first_sights: Box<[tokio::sync::Mutex<()>]>,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self {
+            things: Cache::new(100_000),
+            traces: Cache::new(500_000),
+            // A rename by a path around Tracegate is noticed after this time.
+            experiments: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(300)).build(),
+            first_sights: (0..1024).map(|_| tokio::sync::Mutex::new(())).collect(),
+        }
+    }
+}
+
+impl Owners {
+    /// The experiments that own a thing; none if it does not exist.
+    pub async fn of(
+        &self,
+        backend: &dyn Backend,
+        kind: Owned,
+        id: &str,
+    ) -> Result<Option<Vec<ExperimentId>>, Refusal> {
+        let key = (kind, id.to_owned());
+        if let Some(found) = self.things.get(&key).await {
+            return Ok(Some(found));
+        }
+        let found = backend.owners(kind, id).await?;
+        if let Some(owners) = &found
+            // The experiments of a dataset can be added to and removed from.
+            && kind != Owned::Dataset
+        {
+            self.things.insert(key, owners.clone()).await;
+        }
+        Ok(found)
+    }
+
+    /// The claim on a trace; an owner known to the backend alone is adopted.
+    pub async fn of_trace(
+        &self,
+        app: &App,
+        backend: &dyn Backend,
+        trace: &TraceId,
+    ) -> Result<Option<Claim>, Refusal> {
+        if let Some(claim) = self.traces.get(trace).await {
+            return Ok(Some(claim));
+        }
+        if let Some(claim) = app.store.trace_owner(trace).await? {
+            self.traces.insert(trace.clone(), claim.clone()).await;
+            return Ok(Some(claim));
+        }
+        let _turn = self.turn(trace).await;
+        self.adopt(app, backend, trace).await
+    }
+
+    /// Claims a trace for an experiment before it is written to, or finds who owns it already.
+    pub async fn claim(
+        &self,
+        app: &App,
+        backend: &dyn Backend,
+        trace: &TraceId,
+        experiment: &ExperimentId,
+        started_by: Option<&Principal>,
+    ) -> Result<Claim, Refusal> {
+        if let Some(claim) = self.traces.get(trace).await
+            && (claim.started_by.is_some() || started_by.is_none())
+        {
+            return Ok(Claim { fresh: false, ..claim });
+        }
+        let _turn = self.turn(trace).await;
+        if app.store.trace_owner(trace).await?.is_none() {
+            self.adopt(app, backend, trace).await?;
+        }
+        let claim = app.store.claim_trace(trace, experiment, started_by, app.clock.now()).await?;
+        self.traces.insert(trace.clone(), claim.clone()).await;
+        Ok(claim)
+    }
+
+    /// Gives a fresh claim back after the backend definitely refused the write.
+    pub async fn release(&self, app: &App, trace: &TraceId, experiment: &ExperimentId) -> Result<(), Refusal> {
+        let _turn = self.turn(trace).await;
+        app.store.release_claim(trace, experiment).await?;
+        self.traces.invalidate(trace).await;
+        Ok(())
+    }
+
+    /// An experiment's facts, with its place in the folder tree made known to policy.
+    pub async fn experiment(
+        &self,
+        app: &App,
+        backend: &dyn Backend,
+        id: &ExperimentId,
+    ) -> Result<Option<ExperimentFacts>, Refusal> {
+        if let Some(facts) = self.experiments.get(id).await {
+            return Ok(Some(facts));
+        }
+        let Some(facts) = backend.experiment(id).await? else { return Ok(None) };
+        self.learn(app, facts.clone()).await?;
+        Ok(Some(facts))
+    }
+
+    /// Notes an experiment's facts. Its folder must be known before anything is decided on it.
+    pub async fn learn(&self, app: &App, facts: ExperimentFacts) -> Result<(), Refusal> {
+        if let Some(known) = self.experiments.get(&facts.id).await
+            && known.name == facts.name
+        {
+            return Ok(());
+        }
+        let securable = Securable::experiment(&facts.id);
+        let folder = Securable::folder_of_name(&facts.name);
+        // An experiment outside folders needs no entry, unless it is one that lay in a folder before.
+        if folder.is_some() || app.policy.places(&securable) {
+            let parent = folder.unwrap_or_else(Securable::workspace);
+            let change = app
+                .store
+                .put_securable(&securable, &parent, &facts.name, "tracegate", app.clock.now())
+                .await?;
+            if change.changed {
+                app.reload_policy().await?;
+            }
+        }
+        self.experiments.insert(facts.id.clone(), facts).await;
+        Ok(())
+    }
+
+    /// Forgets an experiment's facts, after it was renamed.
+    pub async fn forget_experiment(&self, id: &ExperimentId) {
+        self.experiments.invalidate(id).await;
+    }
+
+    async fn adopt(
+        &self,
+        app: &App,
+        backend: &dyn Backend,
+        trace: &TraceId,
+    ) -> Result<Option<Claim>, Refusal> {
+        let Some(owners) = backend.owners(Owned::Trace, trace.as_str()).await? else { return Ok(None) };
+        let [experiment] = owners.as_slice() else {
+            return Err(Refusal::Internal(format!("`{trace}` has {} owners", owners.len())));
+        };
+        let claim = app.store.claim_trace(trace, experiment, None, app.clock.now()).await?;
+        self.traces.insert(trace.clone(), claim.clone()).await;
+        Ok(Some(claim))
+    }
+
+    async fn turn(&self, trace: &TraceId) -> tokio::sync::MutexGuard<'_, ()> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        trace.hash(&mut hasher);
+        let places = self.first_sights.len() as u64;
+        let place = usize::try_from(hasher.finish() % places).unwrap_or(0);
+        self.first_sights[place].lock().await
+    }
+}

@@ -1,0 +1,245 @@
+//! The life of a request, in order: canonical, identify, classify, look up, authorize, audit begin,
+//! forward, narrow or mask, audit complete.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use tracing::Instrument;
+
+use super::call::Call;
+use super::error::Refusal;
+use super::trail::Trail;
+use super::{convert, handle, own};
+use crate::access::{Durability, Outcome};
+use crate::app::App;
+use crate::backend::{Backend, Outgoing, SpoolLimits, spool};
+use crate::classify::{Access, Handling, Matched, extract};
+use crate::policy::Requirement;
+use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Reply, json};
+
+/// Answers one request. Whatever happens inside, the answer has the clients' error shape, the decision
+/// headers, and a record.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    backend: &dyn Backend,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let context = convert::context(&request);
+    let span = tracing::info_span!(
+        "request",
+        method = context.method,
+        path = context.path,
+        operation = tracing::field::Empty,
+        status = tracing::field::Empty
+    );
+    crate::telemetry::take_parent(&span, context.trace_parent.as_deref());
+    let work = async {
+        let mut trail = Trail::new(app, context);
+        let decision_id = trail.decision_id().to_owned();
+        let outcome = run(app, backend, &request, payload, &mut trail).await;
+        let version = trail.policy_version();
+        let reply = match outcome {
+            Ok(Answer::Unrecorded(reply)) => reply,
+            Ok(Answer::Recorded(reply)) => match trail.complete(reply).await {
+                Ok(reply) => reply,
+                Err(error) => Refusal::from(error).into_reply(&decision_id),
+            },
+            Err(refusal) => {
+                tracing::info!(decision_id, status = refusal.status(), reason = %refusal, "refused");
+                if refusal.outcome() == Outcome::Refused {
+                    trail.refused();
+                }
+                match trail.refuse(&refusal.to_string(), refusal.outcome(), refusal.status()).await {
+                    Ok(()) => refusal.into_reply(&decision_id),
+                    Err(error) => Refusal::from(error).into_reply(&decision_id),
+                }
+            }
+        };
+        tracing::Span::current().record("status", reply.status);
+        decorated(reply, &decision_id, version)
+    };
+    work.instrument(span).await
+}
+
+/// What `run` leaves to be recorded.
+enum Answer {
+    Recorded(Reply),
+    /// Liveness, readiness and metrics: asked for every second, touching nothing.
+    Unrecorded(Reply),
+}
+
+async fn run(
+    app: &Arc<App>,
+    backend: &dyn Backend,
+    request: &HttpRequest,
+    payload: web::Payload,
+    trail: &mut Trail,
+) -> Result<Answer, Refusal> {
+    // Canonical: one reading, or a 400.
+    let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
+    trail.path(head.path.to_encoded());
+    // Identify: a credential that is bad stops the call, even where none is needed.
+    let caller = app.identity.identify(&head.headers).await?;
+    if let Some(caller) = &caller {
+        trail.caller(caller);
+    }
+    app.demand_version(&head.headers).await?;
+    // Classify: unknown means deny.
+    let matched = app.manifest.classify(head.method, &head.path)?.ok_or(Refusal::UnknownEndpoint)?;
+    let operation = matched.operation;
+    trail.operation(&operation.name);
+    tracing::Span::current().record("operation", &operation.name);
+    let (stream, length) = convert::body(request, payload);
+    if operation.access == Access::Public {
+        return public(app, backend, head, &matched, trail).await;
+    }
+    let Some(caller) = &caller else {
+        return Err(Refusal::Unauthenticated(
+            "no credentials were sent; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
+             MLFLOW_TRACKING_TOKEN, or an `Authorization` header on the exporter"
+                .to_owned(),
+        ));
+    };
+    if operation.access == Access::Refused {
+        return Err(Refusal::NotOffered(format!(
+            "`{}` hands out URLs of the store, which would go round access control; \
+             use the artifact proxy instead",
+            operation.name
+        )));
+    }
+    refuse_other_workspaces(&head.headers)?;
+    if let Some(path) = head.query.one("path")? {
+        super::artifacts::segments(path)?;
+    }
+    let (body, object) = read_body(app, &matched, &head, stream, length, trail).await?;
+    // Look up: every thing named, resolved to securables.
+    let named = extract(&matched, &head, object.as_ref())?;
+    if let Some(parent) = crate::telemetry::outgoing_traceparent(&tracing::Span::current()) {
+        head.headers.set("traceparent", &parent);
+    }
+    let mut call = Call {
+        app,
+        backend,
+        caller,
+        operation,
+        params: matched.params.clone(),
+        head,
+        json: object,
+        edited: false,
+        body,
+        demands: Vec::new(),
+        trace_ids: Vec::new(),
+        claims: Vec::new(),
+    };
+    for named in &named {
+        call.resolve(named).await?;
+    }
+    let after = handle::prepare(&mut call).await?;
+    trail.traces(&call.trace_ids);
+    // Authorize: everything demanded, at one policy version.
+    let (_, permit) = call.authorize(trail)?;
+    if operation.handling == Handling::Own {
+        trail.begin(if operation.mutates { Durability::Synced } else { Durability::Written }).await?;
+        return Ok(Answer::Recorded(own::answer(&mut call, trail).await?));
+    }
+    let claimed = handle::claim(&mut call, trail).await?;
+    // Audit begin, forward, and release nothing of a read before its record is written.
+    if operation.mutates {
+        trail.begin(Durability::Synced).await?;
+    }
+    let reply = call.forward(permit).await?;
+    if (400..500).contains(&reply.status) {
+        handle::unclaim(&call, claimed).await?;
+    }
+    let released = handle::finish(after, &mut call, trail, reply).await?;
+    if !operation.mutates {
+        trail.begin(Durability::Written).await?;
+    }
+    Ok(Answer::Recorded(released))
+}
+
+/// The few operations that need no caller.
+async fn public(
+    app: &Arc<App>,
+    backend: &dyn Backend,
+    head: Head,
+    matched: &Matched<'_>,
+    trail: &mut Trail,
+) -> Result<Answer, Refusal> {
+    if matched.operation.handling == Handling::Own {
+        return Ok(Answer::Unrecorded(own::public(app, backend, &matched.operation.name).await));
+    }
+    let (decision, permit) = app.policy.view()?.authorize(None, &Requirement::Public)?;
+    trail.decision(&decision);
+    let permit = permit.ok_or_else(|| Refusal::Denied("nothing is public here".to_owned()))?;
+    let reply = backend.forward(permit, Outgoing { head, body: Body::Empty }).await?;
+    let reply = match matched.operation.handling {
+        Handling::ServerInfo => handle::server_info(app, reply).await?,
+        _ => reply,
+    };
+    Ok(Answer::Recorded(reply))
+}
+
+/// Reads as much of the body as classification needs: JSON into memory, OTLP into memory or a file;
+/// anything else streams through.
+async fn read_body(
+    app: &Arc<App>,
+    matched: &Matched<'_>,
+    head: &Head,
+    stream: BodyStream,
+    length: Option<u64>,
+    trail: &mut Trail,
+) -> Result<(Body, Option<serde_json::Map<String, serde_json::Value>>), Refusal> {
+    let limits = &app.config.limits;
+    let too_large = |limit, key| Refusal::TooLarge { what: "body", limit, key };
+    if matched.operation.handling == Handling::Otlp {
+        let limit = limits.otlp_body_bytes;
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_large(limit, "otlp_body_bytes"));
+        }
+        let directory = app.config.server.data_dir.clone();
+        let spool_limits = SpoolLimits { memory_bytes: limits.spill_bytes, max_bytes: limit, directory };
+        let body = spool(stream, spool_limits).await?;
+        trail.bytes_in(body.len());
+        return Ok((Body::Replay(body), None));
+    }
+    if matched.operation.json_body {
+        if head.headers.one("content-encoding")?.is_some_and(|encoding| encoding != "identity") {
+            return Err(Malformed::new("header `content-encoding`", "is not supported here").into());
+        }
+        let limit = limits.json_body_bytes;
+        if length.is_some_and(|length| length > limit) {
+            return Err(too_large(limit, "json_body_bytes"));
+        }
+        let bytes = convert::collect(stream, limit)
+            .await
+            .map_err(|error| Refusal::Client(error.to_string()))?
+            .ok_or_else(|| too_large(limit, "json_body_bytes"))?;
+        trail.bytes_in(bytes.len() as u64);
+        let object = json::parse_object(&bytes)?;
+        return Ok((Body::memory(bytes), Some(object)));
+    }
+    let empty = length == Some(0);
+    if head.method.is_read() && !empty {
+        return Err(Malformed::new("body", format!("is not read by {} here", head.method)).into());
+    }
+    trail.bytes_in(length.unwrap_or(0));
+    Ok((if empty { Body::Empty } else { Body::Stream { stream, length } }, None))
+}
+
+fn refuse_other_workspaces(headers: &Headers) -> Result<(), Refusal> {
+    match headers.one("x-mlflow-workspace")? {
+        None | Some("" | "default") => Ok(()),
+        Some(_) => {
+            Err(Malformed::new("header `x-mlflow-workspace`", "only the workspace `default` is served").into())
+        }
+    }
+}
+
+fn decorated(mut reply: Reply, decision_id: &str, version: i64) -> HttpResponse {
+    reply.headers.set("x-tracegate-decision-id", decision_id);
+    reply.headers.set("x-tracegate-policy-version", &version.to_string());
+    reply.headers.set("x-content-type-options", "nosniff");
+    convert::response(reply)
+}

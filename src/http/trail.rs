@@ -1,0 +1,233 @@
+//! The audit trail of one call: what is known so far, written as `begin` and `complete` records.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+
+use crate::access::{
+    AuditError, AuditSink, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome,
+    RequestContext, TraceId, Verdict,
+};
+use crate::app::App;
+use crate::telemetry::CallLabels;
+use crate::wire::{Body, Reply};
+
+/// One record never carries more ids than this; a call that returns more writes several records.
+const IDS_PER_RECORD: usize = 10_000;
+
+/// Collects what the audit record says of a call.
+pub(super) struct Trail {
+    app: Arc<App>,
+    event: Event,
+    started: Instant,
+}
+
+impl Trail {
+    pub fn new(app: &Arc<App>, request: RequestContext) -> Self {
+        let decision_id = DecisionId(uuid::Uuid::now_v7());
+        let event = Event {
+            id: EventId(decision_id.0),
+            kind: EventKind::Begin,
+            time: app.clock.now(),
+            principal: None,
+            proof: None,
+            request,
+            operation: "unknown".to_owned(),
+            securables: Vec::new(),
+            privileges: Vec::new(),
+            decision_id: decision_id.to_string(),
+            decision: Verdict::Deny,
+            deciding_grants: Vec::new(),
+            policy_version: app.policy.version(),
+            outcome: Outcome::Pending,
+            status: None,
+            reason: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration_us: 0,
+            trace_ids: Vec::new(),
+            policy_change: None,
+        };
+        Self { app: Arc::clone(app), event, started: Instant::now() }
+    }
+
+    pub fn decision_id(&self) -> &str {
+        &self.event.decision_id
+    }
+
+    pub fn caller(&mut self, caller: &Caller) {
+        self.event.principal = Some(caller.principal.to_string());
+        self.event.proof = Some(format!("{}:{}", caller.proof.scheme.as_str(), caller.proof.credential));
+    }
+
+    pub fn operation(&mut self, name: &str) {
+        name.clone_into(&mut self.event.operation);
+    }
+
+    /// Where the request said it goes, once that has one reading.
+    pub fn path(&mut self, path: String) {
+        self.event.request.path = path;
+    }
+
+    pub fn bytes_in(&mut self, bytes: u64) {
+        self.event.bytes_in = bytes;
+    }
+
+    /// Notes a securable and a privilege that the call needs.
+    pub fn demands(&mut self, securable: String, privilege: String) {
+        if !self.event.securables.contains(&securable) {
+            self.event.securables.push(securable);
+        }
+        if !self.event.privileges.contains(&privilege) {
+            self.event.privileges.push(privilege);
+        }
+    }
+
+    pub fn decision(&mut self, decision: &Decision) {
+        self.event.decision = decision.verdict;
+        self.event.deciding_grants = decision.deciding.iter().map(|grant| grant.0).collect();
+        self.event.policy_version = decision.policy_version;
+    }
+
+    pub fn traces<'t>(&mut self, ids: impl IntoIterator<Item = &'t TraceId>) {
+        self.event.trace_ids.extend(ids.into_iter().map(ToString::to_string));
+    }
+
+    /// Takes back an allow: something after the decision refused the call.
+    pub fn refused(&mut self) {
+        self.event.decision = Verdict::Deny;
+    }
+
+    pub fn policy_version(&self) -> i64 {
+        self.event.policy_version
+    }
+
+    /// Writes what is known before anything is forwarded or returned.
+    pub async fn begin(&mut self, durability: Durability) -> Result<(), AuditError> {
+        self.event.trace_ids.sort_unstable();
+        self.event.trace_ids.dedup();
+        let ids = std::mem::take(&mut self.event.trace_ids);
+        let mut chunks = ids.chunks(IDS_PER_RECORD);
+        let mut event = self.event.clone();
+        event.duration_us = self.elapsed_us();
+        event.trace_ids = chunks.next().unwrap_or_default().to_vec();
+        self.app.audit.append(event, durability).await?;
+        for more in chunks {
+            let mut event = self.event.clone();
+            event.kind = EventKind::Returned;
+            event.id = EventId(uuid::Uuid::now_v7());
+            event.trace_ids = more.to_vec();
+            self.app.audit.append(event, durability).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the one record of a call that is over before anything was forwarded.
+    pub async fn refuse(mut self, reason: &str, outcome: Outcome, status: u16) -> Result<(), AuditError> {
+        self.event.trace_ids.truncate(IDS_PER_RECORD);
+        self.finish(outcome, status, Some(reason.to_owned()), 0);
+        self.count(status);
+        self.app.audit.append(self.event, Durability::Synced).await
+    }
+
+    /// Hands the answer out and writes the `complete` record: before a body that is in memory, after
+    /// the last byte of one that streams.
+    pub async fn complete(mut self, mut reply: Reply) -> Result<Reply, AuditError> {
+        let status = reply.status;
+        self.count(status);
+        let outcome = if status < 400 { Outcome::Success } else { Outcome::Failed };
+        match reply.body {
+            Body::Stream { stream, length } => {
+                let watched = Watched { inner: stream, end: Some(End { trail: self, status, sent: 0 }) };
+                reply.body = Body::Stream { stream: Box::pin(watched), length };
+            }
+            Body::Empty | Body::Replay(_) => {
+                let length = reply.body.length().unwrap_or(0);
+                self.finish(outcome, status, None, length);
+                self.app.audit.append(self.event, Durability::Written).await?;
+            }
+        }
+        Ok(reply)
+    }
+
+    fn finish(&mut self, outcome: Outcome, status: u16, reason: Option<String>, bytes_out: u64) {
+        self.event.kind = EventKind::Complete;
+        self.event.id = EventId(uuid::Uuid::now_v7());
+        self.event.time = self.app.clock.now();
+        self.event.outcome = outcome;
+        self.event.status = Some(status);
+        self.event.reason = reason;
+        self.event.bytes_out = bytes_out;
+        self.event.duration_us = self.elapsed_us();
+    }
+
+    fn count(&self, status: u16) {
+        let labels = CallLabels {
+            operation: self.event.operation.clone(),
+            decision: self.event.decision.as_str().to_owned(),
+            status,
+        };
+        self.app.metrics.call(labels, self.started.elapsed());
+    }
+
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Passes a body on and notes how it ended.
+struct Watched {
+    inner: crate::wire::BodyStream,
+    end: Option<End>,
+}
+
+struct End {
+    trail: Trail,
+    status: u16,
+    sent: u64,
+}
+
+impl Watched {
+    fn note(&mut self, outcome: Outcome) {
+        let Some(End { mut trail, status, sent }) = self.end.take() else { return };
+        let outcome = if outcome == Outcome::Success && status >= 400 { Outcome::Failed } else { outcome };
+        trail.finish(outcome, status, None, sent);
+        let sink = Arc::clone(&trail.app.audit);
+        // The `begin` record already says who got what; this one adds how it ended.
+        actix_web::rt::spawn(async move {
+            if let Err(error) = sink.append(trail.event, Durability::Written).await {
+                tracing::error!(%error, "a complete record could not be written");
+            }
+        });
+    }
+}
+
+impl Stream for Watched {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let polled = self.inner.poll_next_unpin(context);
+        match &polled {
+            std::task::Poll::Ready(Some(Ok(bytes))) => {
+                if let Some(end) = &mut self.end {
+                    end.sent += bytes.len() as u64;
+                }
+            }
+            std::task::Poll::Ready(Some(Err(_))) => self.note(Outcome::Interrupted),
+            std::task::Poll::Ready(None) => self.note(Outcome::Success),
+            std::task::Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.note(Outcome::Interrupted);
+    }
+}

@@ -1,0 +1,154 @@
+//! Counters and histograms: Prometheus text for `/metrics`, and the same numbers by OTLP if configured.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter as OtelCounter, Histogram as OtelHistogram, Meter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    pub operation: String,
+    pub decision: String,
+    pub status: u16,
+}
+
+/// What is counted. Names are documented in `docs/OPERATING.md`.
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Counter>,
+    call_seconds: Histogram,
+    decision_seconds: Histogram,
+    upstream_seconds: Histogram,
+    unknown_routes: Counter,
+    pub policy_version: Gauge,
+    pub audit_backlog: Gauge,
+    otlp: OnceLock<Otlp>,
+}
+
+struct Otlp {
+    calls: OtelCounter<u64>,
+    call_seconds: OtelHistogram<f64>,
+    upstream_seconds: OtelHistogram<f64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let fast = || Histogram::new(exponential_buckets(0.000_001, 2.0, 16));
+        let slow = || Histogram::new(exponential_buckets(0.000_05, 2.0, 20));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tracegate"),
+            calls: Family::default(),
+            call_seconds: slow(),
+            decision_seconds: fast(),
+            upstream_seconds: slow(),
+            unknown_routes: Counter::default(),
+            policy_version: Gauge::default(),
+            audit_backlog: Gauge::default(),
+            otlp: OnceLock::new(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("calls", "Calls by operation, decision and status", metrics.calls.clone());
+        registry.register_with_unit(
+            "call",
+            "From the request's head to the answer's head",
+            Unit::Seconds,
+            metrics.call_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "decision",
+            "One decision on all securables of a call",
+            Unit::Seconds,
+            metrics.decision_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "upstream",
+            "From forwarding to the upstream's head",
+            Unit::Seconds,
+            metrics.upstream_seconds.clone(),
+        );
+        registry.register(
+            "unknown_routes",
+            "Calls of a method and path that no operation has: denied",
+            metrics.unknown_routes.clone(),
+        );
+        registry.register("policy_version", "The policy version in force", metrics.policy_version.clone());
+        registry.register(
+            "audit_backlog",
+            "Audit records not yet in the index",
+            metrics.audit_backlog.clone(),
+        );
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Also reports to an OTLP meter from now on.
+    pub fn report_to(&self, meter: &Meter) {
+        let _ = self.otlp.set(Otlp {
+            calls: meter.u64_counter("tracegate.calls").build(),
+            call_seconds: meter.f64_histogram("tracegate.call").with_unit("s").build(),
+            upstream_seconds: meter.f64_histogram("tracegate.upstream").with_unit("s").build(),
+        });
+    }
+
+    pub fn call(&self, labels: CallLabels, duration: Duration) {
+        if let Some(otlp) = self.otlp.get() {
+            let attributes = [
+                KeyValue::new("operation", labels.operation.clone()),
+                KeyValue::new("decision", labels.decision.clone()),
+                KeyValue::new("status", i64::from(labels.status)),
+            ];
+            otlp.calls.add(1, &attributes);
+            otlp.call_seconds.record(duration.as_secs_f64(), &attributes[..1]);
+        }
+        if labels.operation == "unknown" {
+            self.unknown_routes.inc();
+        }
+        self.calls.get_or_create(&labels).inc();
+        self.call_seconds.observe(duration.as_secs_f64());
+    }
+
+    pub fn decision(&self, duration: Duration) {
+        self.decision_seconds.observe(duration.as_secs_f64());
+    }
+
+    pub fn upstream(&self, duration: Duration) {
+        if let Some(otlp) = self.otlp.get() {
+            otlp.upstream_seconds.record(duration.as_secs_f64(), &[]);
+        }
+        self.upstream_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// The Prometheus text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(_) => String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_operation_decision_and_status() {
+        let metrics = Metrics::default();
+        let labels =
+            CallLabels { operation: "unknown".to_owned(), decision: "deny".to_owned(), status: 404 };
+        metrics.call(labels.clone(), Duration::from_millis(1));
+        metrics.call(labels, Duration::from_millis(1));
+        let text = metrics.encode();
+        assert!(text.contains("tracegate_calls_total{operation=\"unknown\",decision=\"deny\",status=\"404\"} 2"), "{text}");
+        assert!(text.contains("tracegate_unknown_routes_total 2"), "{text}");
+    }
+}
