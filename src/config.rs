@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Configuration: one file per section, each key also as `TRACEGATE__SECTION__KEY`.
 //!
 //! The environment beats the file. All bad values are reported together, each naming its key and what
@@ -156,8 +155,3 @@ mod tests {
         assert!(unknown.to_string().contains("listne"), "{unknown}");
     }
 }
-=======
-//! config
-
-pub mod mlflow;
->>>>>>> backend

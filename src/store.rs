@@ -1,10 +1,76 @@
-//! store
-use crate::access::{Grant, Principal, Securable};
-#[derive(Debug, Clone, Default)]
-pub struct PolicyState {
-    pub version: i64,
-    pub grants: Vec<Grant>,
-    pub memberships: Vec<(Principal, Principal)>,
-    pub parents: Vec<(Securable, Securable)>,
-    pub inactive: Vec<Principal>,
+//! Tracegate's own state: who there is, what was granted, which trace belongs where.
+//!
+//! One [`Store`] over SQLite or PostgreSQL, with one file per noun under `store/`. Whatever changes what
+//! policy means is one transaction that raises the policy version by one and leaves a line in the log of
+//! changes; a call that changes nothing raises nothing.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use tracegate::access::{ExperimentId, Principal, TraceId};
+//! use tracegate::clock::UnixMillis;
+//! use tracegate::config::database::DatabaseConfig;
+//! use tracegate::store::Store;
+//!
+//! let store = Store::open(&DatabaseConfig::default(), std::path::Path::new("data")).await?;
+//! let trace = TraceId::parse("tr-a50f1d685f7cf6ff7e0dede8b2acad2c")?;
+//! let claim = store
+//!     .claim_trace(&trace, &ExperimentId::parse("12")?, Some(&Principal::user("ann")?), UnixMillis(0))
+//!     .await?;
+//! assert!(claim.fresh || claim.experiment.as_str() != "12");
+//! # Ok(())
+//! # }
+//! ```
+
+mod change;
+mod claim_batch;
+mod claims;
+mod connection;
+mod error;
+mod grants;
+mod groups;
+mod policy_state;
+mod principals;
+mod roots;
+mod rows;
+mod secrets;
+mod securables;
+mod tokens;
+
+#[cfg(test)]
+pub(crate) mod test_postgres;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use change::{Change, PolicyChangeRecord};
+pub use claims::Claim;
+pub use error::StoreError;
+pub use groups::NESTING_LIMIT;
+pub use policy_state::PolicyState;
+pub use principals::PrincipalRecord;
+pub use tokens::{NewToken, TokenRecord};
+
+use crate::config::database::DatabaseConfig;
+
+/// A handle on the state; cloning it is cheap and gives the same state.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: connection::Database,
+    claims: claim_batch::Claims,
+}
+
+impl Store {
+    /// Opens the database that the configuration names, creates it when it is new, and brings it to this
+    /// version. Must be called on the runtime that outlives all use of the store.
+    pub async fn open(config: &DatabaseConfig, data_dir: &Path) -> Result<Self, StoreError> {
+        let database = connection::Database::open(config, data_dir).await?;
+        let claims = claim_batch::Claims::start(database.clone());
+        Ok(Self { database, claims })
+    }
+
+    /// Whether the state can be read now, for readiness.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.policy_version().await.map(|_| ())
+    }
 }

@@ -1,0 +1,180 @@
+//! Membership: who is in which group. Groups nest, but not in circles and not deeper than
+//! [`NESTING_LIMIT`], so that every walk over them ends.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::json;
+use sqlx::{Any, Row, Transaction};
+
+use super::change::{Change, PolicyTransaction};
+use super::error::StoreError;
+use super::{Store, principals, rows};
+use crate::access::{Principal, PrincipalKind};
+use crate::clock::UnixMillis;
+
+/// Groups in the longest chain of groups within groups.
+pub const NESTING_LIMIT: usize = 8;
+
+impl Store {
+    /// Puts a member into a group; both become known if they are not.
+    pub async fn add_member(
+        &self,
+        group: &Principal,
+        member: &Principal,
+        by: &str,
+        now: UnixMillis,
+    ) -> Result<Change, StoreError> {
+        const ACTION: &str = "membership.add";
+        if group.kind != PrincipalKind::Group {
+            return Err(StoreError::NotAGroup(group.to_string()));
+        }
+        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        principals::insert(&mut policy.transaction, group, by, now).await?;
+        principals::insert(&mut policy.transaction, member, by, now).await?;
+        let state = json!({ "group": group, "member": member });
+        let done = sqlx::query(
+            "INSERT INTO memberships (group_id, member_id) VALUES ($1, $2) \
+             ON CONFLICT (group_id, member_id) DO NOTHING",
+        )
+        .bind(group.to_string())
+        .bind(member.to_string())
+        .execute(&mut *policy.transaction)
+        .await?;
+        if done.rows_affected() == 0 {
+            return policy.unchanged(ACTION, state).await;
+        }
+        if member.kind == PrincipalKind::Group {
+            check_nesting(&Nesting::load(&mut policy.transaction).await?, group, member)?;
+        }
+        policy.commit(by, now, ACTION, json!(null), state).await
+    }
+
+    /// Takes a member out of a group; unchanged when it was not in it.
+    pub async fn remove_member(
+        &self,
+        group: &Principal,
+        member: &Principal,
+        by: &str,
+        now: UnixMillis,
+    ) -> Result<Change, StoreError> {
+        const ACTION: &str = "membership.remove";
+        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let before = administrators(&mut policy.transaction).await?;
+        let done = sqlx::query("DELETE FROM memberships WHERE group_id = $1 AND member_id = $2")
+            .bind(group.to_string())
+            .bind(member.to_string())
+            .execute(&mut *policy.transaction)
+            .await?;
+        if done.rows_affected() == 0 {
+            return policy.unchanged(ACTION, json!(null)).await;
+        }
+        keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.commit(by, now, ACTION, json!({ "group": group, "member": member }), json!(null)).await
+    }
+}
+
+/// How many users and service principals that may authenticate are administrators, through whatever group.
+pub(super) async fn administrators(transaction: &mut Transaction<'static, Any>) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "WITH RECURSIVE reached (id) AS ( \
+             SELECT id FROM principals WHERE id = 'group:admins' \
+             UNION \
+             SELECT memberships.member_id FROM memberships JOIN reached ON memberships.group_id = reached.id \
+         ) \
+         SELECT COUNT(*) FROM reached JOIN principals ON principals.id = reached.id \
+         WHERE principals.active = 1 AND substr(principals.id, 1, 6) <> 'group:'",
+    )
+    .fetch_one(&mut **transaction)
+    .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Refuses a change after which nobody could administer. Where nobody could before, nothing is lost.
+pub(super) async fn keep_an_administrator(
+    transaction: &mut Transaction<'static, Any>,
+    before: i64,
+) -> Result<(), StoreError> {
+    if before > 0 && administrators(transaction).await? == 0 {
+        return Err(StoreError::LastAdministrator);
+    }
+    Ok(())
+}
+
+/// The groups within groups, both ways; users are leaves and need no check.
+struct Nesting {
+    members: HashMap<String, Vec<String>>,
+    containers: HashMap<String, Vec<String>>,
+}
+
+impl Nesting {
+    async fn load(transaction: &mut Transaction<'static, Any>) -> Result<Self, StoreError> {
+        let found = sqlx::query(
+            "SELECT group_id, member_id FROM memberships WHERE substr(member_id, 1, 6) = 'group:'",
+        )
+        .fetch_all(&mut **transaction)
+        .await?;
+        let mut nesting = Self { members: HashMap::new(), containers: HashMap::new() };
+        for row in &found {
+            let (group, member) = (rows::text(row, "group_id")?, rows::text(row, "member_id")?);
+            nesting.members.entry(group.clone()).or_default().push(member.clone());
+            nesting.containers.entry(member).or_default().push(group);
+        }
+        Ok(nesting)
+    }
+}
+
+/// Checks the graph with the new edge in it.
+fn check_nesting(nesting: &Nesting, group: &Principal, member: &Principal) -> Result<(), StoreError> {
+    let (group, member) = (group.to_string(), member.to_string());
+    let above = reach(&nesting.containers, &group);
+    let below = reach(&nesting.members, &member);
+    let (Some(above), Some(below)) = (above, below) else {
+        return Err(StoreError::TooDeep { group, member, limit: NESTING_LIMIT });
+    };
+    if group == member || below.reached.contains(&group) {
+        return Err(StoreError::Cycle { group, member });
+    }
+    if above.levels + below.levels > NESTING_LIMIT {
+        return Err(StoreError::TooDeep { group, member, limit: NESTING_LIMIT });
+    }
+    // Every caller is in `users`; inside `admins` it would make everyone an administrator.
+    let admins = format!("group:{}", Principal::ADMINS);
+    let users = format!("group:{}", Principal::USERS);
+    if above.reached.contains(&admins) && below.reached.contains(&users) {
+        return Err(StoreError::Refused(format!(
+            "`{users}` holds every caller; in `{admins}` it would make all of them administrators"
+        )));
+    }
+    Ok(())
+}
+
+struct Reach {
+    reached: HashSet<String>,
+    /// Groups on the longest way from the start, the start included.
+    levels: usize,
+}
+
+/// Walks level by level; a start reached again ends the walk, and the caller calls that a cycle. The last
+/// level at which anything stands is the length of the longest way, since a level holds every way's end.
+fn reach(edges: &HashMap<String, Vec<String>>, start: &str) -> Option<Reach> {
+    let mut reached = HashSet::from([start.to_owned()]);
+    let mut level = HashSet::from([start]);
+    let mut levels = 0;
+    while !level.is_empty() {
+        levels += 1;
+        let next: HashSet<&str> = level
+            .iter()
+            .flat_map(|name| edges.get(*name).into_iter().flatten())
+            .map(String::as_str)
+            .collect();
+        reached.extend(next.iter().map(|name| (*name).to_owned()));
+        if next.contains(start) {
+            break;
+        }
+        if levels > 4 * NESTING_LIMIT {
+            return None;
+        }
+        level = next;
+    }
+    Some(Reach { reached, levels })
+}

@@ -1,0 +1,121 @@
+//! Principals: users, service principals and groups that Tracegate knows of.
+
+use serde_json::json;
+use sqlx::{Any, Row, Transaction};
+
+use super::change::{Change, PolicyTransaction};
+use super::error::StoreError;
+use super::{Store, groups, rows};
+use crate::access::{Principal, PrincipalKind};
+use crate::clock::UnixMillis;
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PrincipalRecord {
+    pub principal: Principal,
+    pub active: bool,
+    #[serde(rename = "created_at_ms")]
+    pub created_at: UnixMillis,
+}
+
+impl Store {
+    /// Makes the principal known; unchanged when it is.
+    pub async fn ensure_principal(
+        &self,
+        principal: &Principal,
+        by: &str,
+        now: UnixMillis,
+    ) -> Result<Change, StoreError> {
+        const ACTION: &str = "principal.create";
+        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let state = json!({ "principal": principal });
+        if insert(&mut policy.transaction, principal, by, now).await? {
+            policy.commit(by, now, ACTION, json!(null), state).await
+        } else {
+            policy.unchanged(ACTION, state).await
+        }
+    }
+
+    /// Every principal, in the order of their names.
+    pub async fn principals(&self) -> Result<Vec<PrincipalRecord>, StoreError> {
+        let found = sqlx::query("SELECT id, active, created_at_ms FROM principals")
+            .fetch_all(&self.database.reader)
+            .await?;
+        let mut principals = found
+            .iter()
+            .map(|row| {
+                Ok(PrincipalRecord {
+                    principal: rows::parsed(row, "id")?,
+                    active: rows::number(row, "active")? != 0,
+                    created_at: rows::time(row, "created_at_ms")?,
+                })
+            })
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        // Sorted here, since databases differ in what they take for alphabetical.
+        principals.sort_by(|one, other| one.principal.cmp(&other.principal));
+        Ok(principals)
+    }
+
+    /// Whether the principal may authenticate; one that is not known yet may. `None`: not known.
+    pub async fn is_active(&self, principal: &Principal) -> Result<Option<bool>, StoreError> {
+        let row = sqlx::query("SELECT active FROM principals WHERE id = $1")
+            .bind(principal.to_string())
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(|row| Ok(rows::number(&row, "active")? != 0)).transpose()
+    }
+
+    /// Lets a user or service principal authenticate or not. Its grants stay. The last administrator that
+    /// can still authenticate cannot be shut out, just as it cannot be removed from its group.
+    pub async fn set_active(
+        &self,
+        principal: &Principal,
+        active: bool,
+        by: &str,
+        now: UnixMillis,
+    ) -> Result<Change, StoreError> {
+        let action = if active { "principal.activate" } else { "principal.deactivate" };
+        if principal.kind == PrincipalKind::Group {
+            return Err(StoreError::Refused(format!(
+                "`{principal}` is a group and cannot be deactivated; remove its members or its grants"
+            )));
+        }
+        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let row = sqlx::query("SELECT active FROM principals WHERE id = $1")
+            .bind(principal.to_string())
+            .fetch_optional(&mut *policy.transaction)
+            .await?
+            .ok_or_else(|| StoreError::NotFound(format!("`{principal}`")))?;
+        let was_active = row.try_get::<i64, _>(0)? != 0;
+        let state = |active: bool| json!({ "principal": principal, "active": active });
+        if was_active == active {
+            return policy.unchanged(action, state(active)).await;
+        }
+        let before = groups::administrators(&mut policy.transaction).await?;
+        sqlx::query("UPDATE principals SET active = $1 WHERE id = $2")
+            .bind(i64::from(active))
+            .bind(principal.to_string())
+            .execute(&mut *policy.transaction)
+            .await?;
+        groups::keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.commit(by, now, action, state(was_active), state(active)).await
+    }
+}
+
+/// Inserts the principal; `false` when it was there.
+pub(super) async fn insert(
+    transaction: &mut Transaction<'static, Any>,
+    principal: &Principal,
+    by: &str,
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES ($1, 1, $2, $3) \
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(principal.to_string())
+    .bind(now.0)
+    .bind(by)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}

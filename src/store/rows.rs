@@ -1,0 +1,50 @@
+//! Reading stored text back into the types that it was written from. What does not parse is corrupt: a
+//! store that somebody edited by hand must not become a decision.
+
+use std::str::FromStr;
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::error::StoreError;
+use crate::access::ExperimentId;
+use crate::clock::UnixMillis;
+
+pub(super) fn text(row: &AnyRow, column: &str) -> Result<String, StoreError> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn number(row: &AnyRow, column: &str) -> Result<i64, StoreError> {
+    Ok(row.try_get(column)?)
+}
+
+pub(super) fn time(row: &AnyRow, column: &str) -> Result<UnixMillis, StoreError> {
+    number(row, column).map(UnixMillis)
+}
+
+pub(super) fn optional_time(row: &AnyRow, column: &str) -> Result<Option<UnixMillis>, StoreError> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(UnixMillis))
+}
+
+pub(super) fn parsed<T>(row: &AnyRow, column: &str) -> Result<T, StoreError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    text(row, column)?.parse().map_err(|error: T::Err| StoreError::Corrupt(error.to_string()))
+}
+
+pub(super) fn optional_parsed<T>(row: &AnyRow, column: &str) -> Result<Option<T>, StoreError>
+where
+    T: FromStr,
+    T::Err: std::fmt::Display,
+{
+    match row.try_get::<Option<String>, _>(column)? {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|error: T::Err| StoreError::Corrupt(error.to_string())),
+    }
+}
+
+pub(super) fn experiment(row: &AnyRow, column: &str) -> Result<ExperimentId, StoreError> {
+    ExperimentId::parse(&text(row, column)?).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
