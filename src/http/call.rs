@@ -27,6 +27,8 @@ pub(super) struct Call<'a> {
     /// Whether `json` was changed and must be written anew; otherwise `body` is replayed byte for byte.
     pub edited: bool,
     pub body: Body,
+    /// What a page token of this call is bound to; set before anything is rewritten.
+    pub page_context: String,
     pub demands: Vec<Demand>,
     /// Traces that this call asks for or writes.
     pub trace_ids: Vec<TraceId>,

@@ -2,6 +2,7 @@
 //! `Retry-After`, `WWW-Authenticate`.
 
 use crate::access::Outcome;
+use crate::app::LookupError;
 use crate::backend::{BackendError, SpoolError};
 use crate::classify::otlp::OtlpError;
 use crate::identity::IdentityError;
@@ -47,8 +48,21 @@ pub enum Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        if error.is_refusal() {
+            return Self::Malformed(Malformed::new("request", error.to_string()));
+        }
         tracing::error!(%error, "the store failed");
         Self::Store(error)
+    }
+}
+
+impl From<LookupError> for Refusal {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Backend(error) => error.into(),
+            LookupError::Store(error) => error.into(),
+            LookupError::Inconsistent(problem) => Self::Internal(problem),
+        }
     }
 }
 
@@ -77,11 +91,11 @@ impl From<crate::access::MalformedId> for Refusal {
 impl From<SpoolError> for Refusal {
     fn from(error: SpoolError) -> Self {
         match error {
-            SpoolError::TooLarge { limit } => {
-                Self::TooLarge { what: "body", limit, key: "otlp_body_bytes or limits.json_body_bytes" }
+            SpoolError::TooLarge { max_bytes } => {
+                Self::TooLarge { what: "body", limit: max_bytes, key: "otlp_body_bytes" }
             }
-            SpoolError::Client(error) => Self::Client(error.to_string()),
-            SpoolError::Disk(error) => Self::Internal(format!("the body could not be spilled: {error}")),
+            SpoolError::Source(error) => Self::Client(error.to_string()),
+            SpoolError::Storage(error) => Self::Internal(format!("the body could not be spilled: {error}")),
         }
     }
 }

@@ -161,7 +161,7 @@ impl Call<'_> {
     /// A model version is made from artifacts that its creator must be able to read.
     async fn demand_model_source(&mut self, source: &str) -> Result<(), Refusal> {
         let read = Privilege::ArtifactRead;
-        if let Some(path) = super::artifacts::proxied_path(source) {
+        if let Some(path) = crate::app::roots::proxied_path(source) {
             return self.demand_artifact(read, &path).await;
         }
         if let Some(run) = source.strip_prefix("runs:/").and_then(|rest| rest.split('/').next()) {
@@ -185,7 +185,7 @@ impl Call<'_> {
 
     /// Demands what a path under the artifact proxy needs: trace payloads are traces, all else artifacts.
     pub(super) async fn demand_artifact(&mut self, privilege: Privilege, path: &str) -> Result<(), Refusal> {
-        let segments = super::artifacts::segments(path)?;
+        let segments = crate::app::roots::segments(path)?;
         if segments.is_empty() {
             self.demands.push(Demand::on(Privilege::WorkspaceManage, Securable::workspace()));
             return Ok(());

@@ -84,7 +84,10 @@ async fn run(
     if let Some(caller) = &caller {
         trail.caller(caller);
     }
-    app.demand_version(&head.headers).await?;
+    if let Some(wanted) = head.headers.one("x-tracegate-minimum-policy-version")? {
+        let refuse = |_| Malformed::new("header `x-tracegate-minimum-policy-version`", "must be a number");
+        app.at_least(wanted.parse().map_err(refuse)?).await?;
+    }
     // Classify: unknown means deny.
     let matched = app.manifest.classify(head.method, &head.path)?.ok_or(Refusal::UnknownEndpoint)?;
     let operation = matched.operation;
@@ -110,7 +113,7 @@ async fn run(
     }
     refuse_other_workspaces(&head.headers)?;
     if let Some(path) = head.query.one("path")? {
-        super::artifacts::segments(path)?;
+        crate::app::roots::segments(path)?;
     }
     let (body, object) = read_body(app, &matched, &head, stream, length, trail).await?;
     // Look up: every thing named, resolved to securables.
@@ -128,6 +131,7 @@ async fn run(
         json: object,
         edited: false,
         body,
+        page_context: String::new(),
         demands: Vec::new(),
         trace_ids: Vec::new(),
         claims: Vec::new(),
@@ -135,7 +139,7 @@ async fn run(
     for named in &named {
         call.resolve(named).await?;
     }
-    let after = handle::prepare(&mut call).await?;
+    let mut after = handle::prepare(&mut call).await?;
     trail.traces(&call.trace_ids);
     // Authorize: everything demanded, at one policy version.
     let (_, permit) = call.authorize(trail)?;
@@ -143,7 +147,7 @@ async fn run(
         trail.begin(if operation.mutates { Durability::Synced } else { Durability::Written }).await?;
         return Ok(Answer::Recorded(own::answer(&mut call, trail).await?));
     }
-    let claimed = handle::claim(&mut call, trail).await?;
+    let claimed = handle::claim(&mut call, &mut after, trail).await?;
     // Audit begin, forward, and release nothing of a read before its record is written.
     if operation.mutates {
         trail.begin(Durability::Synced).await?;

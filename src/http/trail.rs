@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::access::{
     AuditError, AuditSink, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome,
-    RequestContext, TraceId, Verdict,
+    PolicyChange, RequestContext, TraceId, Verdict,
 };
 use crate::app::App;
 use crate::telemetry::CallLabels;
@@ -122,6 +122,19 @@ impl Trail {
             self.app.audit.append(event, durability).await?;
         }
         Ok(())
+    }
+
+    /// Records what a call changed in policy, before and after.
+    pub async fn policy_change(&self, change: PolicyChange, version: i64) -> Result<(), AuditError> {
+        let mut event = self.event.clone();
+        event.kind = EventKind::PolicyChange;
+        event.id = EventId(uuid::Uuid::now_v7());
+        event.time = self.app.clock.now();
+        event.policy_version = version;
+        event.outcome = Outcome::Success;
+        event.trace_ids = Vec::new();
+        event.policy_change = Some(change);
+        self.app.audit.append(event, Durability::Synced).await
     }
 
     /// Writes the one record of a call that is over before anything was forwarded.

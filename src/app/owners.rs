@@ -6,11 +6,11 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use crate::access::{ExperimentId, Principal, Securable, TraceId};
-use crate::app::App;
+use super::App;
 use crate::backend::{Backend, ExperimentFacts, Owned};
 use crate::store::Claim;
 
-use super::error::Refusal;
+use super::LookupError;
 
 /// Caches of facts that do not change, or expire by themselves.
 pub struct Owners {
@@ -40,7 +40,7 @@ impl Owners {
         backend: &dyn Backend,
         kind: Owned,
         id: &str,
-    ) -> Result<Option<Vec<ExperimentId>>, Refusal> {
+    ) -> Result<Option<Vec<ExperimentId>>, LookupError> {
         let key = (kind, id.to_owned());
         if let Some(found) = self.things.get(&key).await {
             return Ok(Some(found));
@@ -61,7 +61,7 @@ impl Owners {
         app: &App,
         backend: &dyn Backend,
         trace: &TraceId,
-    ) -> Result<Option<Claim>, Refusal> {
+    ) -> Result<Option<Claim>, LookupError> {
         if let Some(claim) = self.traces.get(trace).await {
             return Ok(Some(claim));
         }
@@ -81,7 +81,7 @@ impl Owners {
         trace: &TraceId,
         experiment: &ExperimentId,
         started_by: Option<&Principal>,
-    ) -> Result<Claim, Refusal> {
+    ) -> Result<Claim, LookupError> {
         if let Some(claim) = self.traces.get(trace).await
             && (claim.started_by.is_some() || started_by.is_none())
         {
@@ -97,7 +97,7 @@ impl Owners {
     }
 
     /// Gives a fresh claim back after the backend definitely refused the write.
-    pub async fn release(&self, app: &App, trace: &TraceId, experiment: &ExperimentId) -> Result<(), Refusal> {
+    pub async fn release(&self, app: &App, trace: &TraceId, experiment: &ExperimentId) -> Result<(), LookupError> {
         let _turn = self.turn(trace).await;
         app.store.release_claim(trace, experiment).await?;
         self.traces.invalidate(trace).await;
@@ -110,7 +110,7 @@ impl Owners {
         app: &App,
         backend: &dyn Backend,
         id: &ExperimentId,
-    ) -> Result<Option<ExperimentFacts>, Refusal> {
+    ) -> Result<Option<ExperimentFacts>, LookupError> {
         if let Some(facts) = self.experiments.get(id).await {
             return Ok(Some(facts));
         }
@@ -120,7 +120,7 @@ impl Owners {
     }
 
     /// Notes an experiment's facts. Its folder must be known before anything is decided on it.
-    pub async fn learn(&self, app: &App, facts: ExperimentFacts) -> Result<(), Refusal> {
+    pub async fn learn(&self, app: &App, facts: ExperimentFacts) -> Result<(), LookupError> {
         if let Some(known) = self.experiments.get(&facts.id).await
             && known.name == facts.name
         {
@@ -153,10 +153,10 @@ impl Owners {
         app: &App,
         backend: &dyn Backend,
         trace: &TraceId,
-    ) -> Result<Option<Claim>, Refusal> {
+    ) -> Result<Option<Claim>, LookupError> {
         let Some(owners) = backend.owners(Owned::Trace, trace.as_str()).await? else { return Ok(None) };
         let [experiment] = owners.as_slice() else {
-            return Err(Refusal::Internal(format!("`{trace}` has {} owners", owners.len())));
+            return Err(LookupError::Inconsistent(format!("`{trace}` has {} owners", owners.len())));
         };
         let claim = app.store.claim_trace(trace, experiment, None, app.clock.now()).await?;
         self.traces.insert(trace.clone(), claim.clone()).await;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
-use super::error::Refusal;
+use super::LookupError;
 use crate::access::ExperimentId;
-use crate::app::App;
+use super::App;
 use crate::backend::Backend;
 use crate::wire::Malformed;
 
@@ -32,12 +32,12 @@ struct Index {
 
 impl ArtifactRoots {
     /// The owner of a path and what is left of it below the owner's root.
-    pub(super) async fn place<'s>(
+    pub async fn place<'s>(
         &self,
         app: &App,
         backend: &dyn Backend,
         segments: &'s [String],
-    ) -> Result<Option<(ExperimentId, Vec<&'s str>)>, Refusal> {
+    ) -> Result<Option<(ExperimentId, Vec<&'s str>)>, LookupError> {
         if self.index.read().read_at.is_none() {
             self.refresh(app, backend).await?;
         }
@@ -57,12 +57,12 @@ impl ArtifactRoots {
     }
 
     /// Whether a new root would lie in, above or at another experiment's, by a fresh reading.
-    pub(super) async fn overlaps(
+    pub async fn overlaps(
         &self,
         app: &App,
         backend: &dyn Backend,
         segments: &[String],
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, LookupError> {
         self.refresh(app, backend).await?;
         let index = self.index.read();
         Ok(index.roots.keys().any(|root| root.starts_with(segments) || segments.starts_with(root)))
@@ -88,7 +88,7 @@ impl ArtifactRoots {
         }
     }
 
-    async fn refresh(&self, app: &App, backend: &dyn Backend) -> Result<(), Refusal> {
+    async fn refresh(&self, app: &App, backend: &dyn Backend) -> Result<(), LookupError> {
         let _turn = self.refreshing.lock().await;
         let mut fresh = Index::default();
         let mut token: Option<String> = None;
@@ -121,7 +121,7 @@ impl Index {
 }
 
 /// The path of a location under the artifact proxy; none for other stores.
-pub(super) fn proxied_path(location: &str) -> Option<String> {
+pub fn proxied_path(location: &str) -> Option<String> {
     let rest = location.strip_prefix("mlflow-artifacts:")?;
     let path = match rest.strip_prefix("//") {
         // `mlflow-artifacts://host/path` and `mlflow-artifacts:///path`.
@@ -132,7 +132,7 @@ pub(super) fn proxied_path(location: &str) -> Option<String> {
 }
 
 /// The segments of an artifact path; anything with a second reading is refused.
-pub(super) fn segments(path: &str) -> Result<Vec<String>, Malformed> {
+pub fn segments(path: &str) -> Result<Vec<String>, Malformed> {
     let refuse = |problem: &str| Malformed::new("artifact path", problem);
     if path.is_empty() {
         return Ok(Vec::new());

@@ -1,0 +1,174 @@
+//! What is done beside forwarding: one function before the decision, one after the backend's answer.
+//!
+//! `prepare` adds what a call demands beyond its manifest line and rewrites what must be stamped;
+//! `claim` settles trace ownership once the call is allowed; `finish` narrows, masks and seals the
+//! answer, and does what a success brings with it (a creator's grant, a claim on a minted id).
+
+mod assessments;
+mod experiments;
+mod graphql;
+mod models;
+mod otlp;
+mod runs;
+mod search;
+mod start_trace;
+mod traces;
+
+pub(super) use experiments::server_info;
+
+use super::call::Call;
+use super::error::Refusal;
+use super::pages::{self, Narrowed};
+use super::trail::Trail;
+use crate::access::{ExperimentId, Privilege, TraceId};
+use crate::classify::Handling;
+use crate::wire::Reply;
+
+/// What `prepare` leaves for `finish` to do.
+pub(super) enum After {
+    /// Pass the answer on.
+    Nothing,
+    /// Seal the next page's token.
+    Page,
+    /// Record the trace ids of a page, mask it for those who may only list, seal the next page's token.
+    TracePage(traces::Mask),
+    /// Keep only what the caller may see, and fill the page up again.
+    Narrow(Narrowed),
+    /// A trace was started by someone who may not read it: give back only what was sent.
+    StartedBlind { sent: serde_json::Map<String, serde_json::Value> },
+    /// The server mints the id of an MLflow 2 trace: claim it.
+    StartedV2(ExperimentId),
+    /// Some traces of an export were refused.
+    PartialExport { rejected: u64, message: String },
+    ExperimentCreated,
+    ExperimentRenamed(ExperimentId),
+    ModelCreated(String),
+    ModelRenamed { old: String, new: String },
+    ModelDeleted(String),
+    /// Drop model versions that the caller may not see at these places of a GraphQL answer.
+    GraphQl(Vec<Vec<String>>),
+}
+
+pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
+    match call.operation.handling {
+        Handling::Pass
+        | Handling::Traces
+        | Handling::DatasetRead
+        | Handling::MetricHistoryBulk
+        | Handling::ArtifactRead
+        | Handling::ArtifactWrite
+        | Handling::ScorerList
+        | Handling::ExperimentByName
+        | Handling::ServerInfo
+        | Handling::Own => Ok(After::Nothing),
+        Handling::Page => {
+            pages::open(call)?;
+            Ok(After::Page)
+        }
+        Handling::TracePage => traces::search(call),
+        Handling::StartTraceV2 => start_trace::v2(call),
+        Handling::StartTraceV3 => start_trace::v3(call).await,
+        Handling::EndTrace => start_trace::end(call),
+        Handling::Otlp => otlp::prepare(call),
+        Handling::TraceTag => traces::tag(call),
+        Handling::LinkPrompts => traces::link_prompts(call),
+        Handling::AssessmentWrite => assessments::stamp(call),
+        Handling::RunCreate => runs::create(call),
+        Handling::RunTag => runs::tag(call),
+        Handling::ExperimentCreate => experiments::create(call).await,
+        Handling::ExperimentUpdate => experiments::update(call).await,
+        Handling::ExperimentTag => experiments::tag(call),
+        Handling::ExperimentSearch => search::experiments(call),
+        Handling::ModelCreate => models::create(call),
+        Handling::ModelRename => models::rename(call),
+        Handling::ModelDelete => models::delete(call),
+        Handling::ModelSearch => search::models(call, "registered_models"),
+        Handling::ModelVersionSearch => search::models(call, "model_versions"),
+        Handling::ScorerConfigs => search::scorer_configs(call),
+        Handling::GraphQl => graphql::prepare(call).await,
+    }
+}
+
+/// Settles who owns the traces that an allowed call writes to. Answers the claims that this call made.
+pub(super) async fn claim(
+    call: &mut Call<'_>,
+    after: &mut After,
+    trail: &mut Trail,
+) -> Result<Vec<(TraceId, ExperimentId)>, Refusal> {
+    if call.operation.handling == Handling::Otlp {
+        return otlp::claim(call, after, trail).await;
+    }
+    let mut fresh = Vec::new();
+    for (trace, experiment) in call.claims.clone() {
+        let starter = Some(&call.caller.principal);
+        let claim = call.app.owners.claim(call.app, call.backend, &trace, &experiment, starter).await?;
+        if claim.experiment != experiment {
+            // Not even an administrator moves a trace from one experiment to another.
+            return Err(Refusal::Denied(format!(
+                "trace `{trace}` belongs to another experiment than `{experiment}` and cannot be moved"
+            )));
+        }
+        if claim.fresh {
+            fresh.push((trace, experiment));
+        }
+    }
+    Ok(fresh)
+}
+
+/// Gives claims back that this call made and the backend definitely refused.
+pub(super) async fn unclaim(call: &Call<'_>, claims: Vec<(TraceId, ExperimentId)>) -> Result<(), Refusal> {
+    for (trace, experiment) in claims {
+        call.app.owners.release(call.app, &trace, &experiment).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn finish(
+    after: After,
+    call: &mut Call<'_>,
+    trail: &mut Trail,
+    reply: Reply,
+) -> Result<Reply, Refusal> {
+    if reply.status >= 300 {
+        return match after {
+            After::ExperimentCreated => experiments::create_failed(call, reply).await,
+            After::ModelCreated(name) => models::create_failed(call, &name, reply).await,
+            _ => Ok(reply),
+        };
+    }
+    match after {
+        After::Nothing => Ok(reply),
+        After::Page => pages::seal(call, reply).await,
+        After::TracePage(mask) => traces::release_page(call, trail, mask, reply).await,
+        After::Narrow(narrowed) => pages::narrow(call, narrowed, reply).await,
+        After::StartedBlind { sent } => start_trace::blind(call, sent, reply).await,
+        After::StartedV2(experiment) => start_trace::claim_minted(call, trail, &experiment, reply).await,
+        After::PartialExport { rejected, message } => otlp::partial(call, reply, rejected, &message),
+        After::ExperimentCreated => experiments::created(call, trail, reply).await,
+        After::ExperimentRenamed(id) => experiments::renamed(call, trail, &id, reply).await,
+        After::ModelCreated(name) => models::created(call, trail, &name, reply).await,
+        After::ModelRenamed { old, new } => models::renamed(call, trail, &old, &new, reply).await,
+        After::ModelDeleted(name) => models::deleted(call, trail, &name, reply).await,
+        After::GraphQl(paths) => graphql::finish(call, &paths, reply).await,
+    }
+}
+
+/// Whether the caller has a privilege on every one of some experiments.
+fn has_on_all(call: &Call<'_>, privilege: Privilege, experiments: &[ExperimentId]) -> Result<bool, Refusal> {
+    for experiment in experiments {
+        let securable = crate::access::Securable::experiment(experiment);
+        if !call.allows(crate::access::Check::new(privilege, securable))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the caller may see one entry of a narrowed list.
+pub(super) async fn keep(
+    call: &Call<'_>,
+    keep: pages::Keep,
+    entry: &serde_json::Value,
+) -> Result<bool, Refusal> {
+    search::keep(call, keep, entry).await
+}

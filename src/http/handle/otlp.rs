@@ -1,0 +1,183 @@
+//! OTLP exports: one request may carry spans of several traces; those that are this experiment's go on,
+//! the others are reported back and recorded.
+
+use std::collections::{HashMap, HashSet};
+
+use futures_util::StreamExt;
+
+use super::super::call::Call;
+use super::super::error::Refusal;
+use super::super::trail::Trail;
+use super::After;
+use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
+use crate::classify::otlp::{self, Export, OtlpError, OtlpLimits};
+use crate::wire::{Body, Malformed, Reply, ReplayBody};
+
+/// Bodies up to this size are read on the worker itself; larger ones beside it, in bytes.
+const READ_INLINE: u64 = 256 * 1024;
+/// First sights of one export's traces that are looked up at the same time.
+const LOOKUPS_AT_ONCE: usize = 8;
+
+pub(super) fn prepare(_call: &mut Call<'_>) -> Result<After, Refusal> {
+    Ok(After::Nothing)
+}
+
+/// Reads the export, claims its traces, and takes out those that are not this experiment's.
+pub(super) async fn claim(
+    call: &mut Call<'_>,
+    after: &mut After,
+    trail: &mut Trail,
+) -> Result<Vec<(TraceId, ExperimentId)>, Refusal> {
+    let experiment = call.head.headers.one("x-mlflow-experiment-id")?.unwrap_or_default();
+    let experiment = ExperimentId::parse(experiment)?;
+    let media = Media::of(call)?;
+    let Body::Replay(body) = &call.body else {
+        return Err(Malformed::new("body", "is missing").into());
+    };
+    let body = body.clone();
+    let export = read(call, &body, &media).await?;
+    trail.traces(export.traces.iter().map(|spans| &spans.trace));
+
+    let (call_ref, experiment_ref) = (&*call, &experiment);
+    let settled: Vec<Result<_, Refusal>> = futures_util::stream::iter(&export.traces)
+        .map(|spans| async move { settle(call_ref, experiment_ref, spans).await.map(|how| (spans, how)) })
+        .buffer_unordered(LOOKUPS_AT_ONCE)
+        .collect()
+        .await;
+    let mut fresh = Vec::new();
+    let mut refused: HashMap<TraceId, String> = HashMap::new();
+    let mut rejected = 0;
+    for settled in settled {
+        match settled? {
+            (spans, Settled::Refused(reason)) => {
+                rejected += u64::from(spans.spans);
+                refused.insert(spans.trace.clone(), reason);
+            }
+            (spans, Settled::Ours { fresh: true }) => fresh.push((spans.trace.clone(), experiment.clone())),
+            (_, Settled::Ours { fresh: false }) => {}
+        }
+    }
+    if refused.is_empty() {
+        return Ok(fresh);
+    }
+    let mut reasons: Vec<String> = refused.values().cloned().collect();
+    reasons.sort();
+    reasons.truncate(5);
+    let message = reasons.join("; ");
+    if refused.len() == export.traces.len() {
+        return Err(Refusal::Denied(message));
+    }
+    let names: HashSet<TraceId> = refused.into_keys().collect();
+    call.body = Body::Replay(without(call, body, &media, names).await?);
+    call.head.headers.remove("content-encoding");
+    *after = After::PartialExport { rejected, message };
+    Ok(fresh)
+}
+
+enum Settled {
+    Ours { fresh: bool },
+    Refused(String),
+}
+
+async fn settle(
+    call: &Call<'_>,
+    experiment: &ExperimentId,
+    spans: &otlp::TraceSpans,
+) -> Result<Settled, Refusal> {
+    let trace = &spans.trace;
+    if let Some(key) = &spans.reserved {
+        return Ok(Settled::Refused(format!(
+            "trace `{trace}`: span attribute `{key}` would set a reserved tag"
+        )));
+    }
+    // Whoever sends the root span started the trace.
+    let starter = spans.has_root.then_some(&call.caller.principal);
+    let claim = call.app.owners.claim(call.app, call.backend, trace, experiment, starter).await?;
+    if claim.experiment == *experiment {
+        return Ok(Settled::Ours { fresh: claim.fresh });
+    }
+    // Services that share a `traceparent` may write into the trace that the first of them started.
+    call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
+    let owner = Check::new(Privilege::TraceWrite, Securable::experiment(&claim.experiment));
+    if call.allows(owner)? {
+        return Ok(Settled::Ours { fresh: false });
+    }
+    Ok(Settled::Refused(format!(
+        "`{}` does not have `{}` on trace `{trace}`",
+        call.caller.principal,
+        Privilege::TraceWrite
+    )))
+}
+
+/// The answer when some traces were refused.
+pub(super) fn partial(
+    call: &Call<'_>,
+    mut reply: Reply,
+    rejected: u64,
+    message: &str,
+) -> Result<Reply, Refusal> {
+    let media = Media::of(call)?;
+    reply.headers.set("content-type", media.kind());
+    reply.headers.remove("content-length");
+    reply.body = Body::memory(otlp::partial_success(&media.content_type, rejected, message));
+    Ok(reply)
+}
+
+/// How the body is written.
+#[derive(Clone)]
+struct Media {
+    content_type: String,
+    content_encoding: Option<String>,
+}
+
+impl Media {
+    fn of(call: &Call<'_>) -> Result<Self, Malformed> {
+        let headers = &call.head.headers;
+        let content_type = headers.one("content-type")?.unwrap_or_default().to_owned();
+        Ok(Self { content_type, content_encoding: headers.one("content-encoding")?.map(str::to_owned) })
+    }
+
+    fn kind(&self) -> &str {
+        self.content_type.split(';').next().unwrap_or_default().trim()
+    }
+}
+
+async fn read(call: &Call<'_>, body: &ReplayBody, media: &Media) -> Result<Export, Refusal> {
+    let limits = OtlpLimits {
+        max_decompressed_bytes: call.app.config.limits.otlp_decompressed_bytes,
+        max_spans: call.app.config.limits.otlp_spans,
+        ..OtlpLimits::default()
+    };
+    let (read_body, media) = (body.clone(), media.clone());
+    let read = move || {
+        otlp::read_export(&read_body, &media.content_type, media.content_encoding.as_deref(), &limits)
+    };
+    if body.len() <= READ_INLINE && body.as_memory().is_some() && call.head.headers.get("content-encoding").is_none() {
+        return Ok(read()?);
+    }
+    beside(read).await
+}
+
+async fn without(
+    call: &Call<'_>,
+    body: ReplayBody,
+    media: &Media,
+    refused: HashSet<TraceId>,
+) -> Result<ReplayBody, Refusal> {
+    let media = media.clone();
+    let directory = call.app.config.server.data_dir.clone();
+    beside(move || {
+        let mut file = tempfile::tempfile_in(directory).map_err(OtlpError::from)?;
+        let encoding = media.content_encoding.as_deref();
+        let length = otlp::without_traces(&body, &media.content_type, encoding, &refused, &mut file)?;
+        Ok(ReplayBody::file(file, length))
+    })
+    .await
+}
+
+async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, OtlpError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| Refusal::Internal(format!("reading an export failed: {error}")))??)
+}
