@@ -7,6 +7,7 @@ mod body;
 mod headers;
 pub mod json;
 mod path;
+mod percent;
 mod query;
 
 pub use body::{Body, BodyStream, MemoryOrFile, ReplayBody};
