@@ -8,6 +8,8 @@ pub mod manifest;
 pub mod otlp;
 pub mod reserved;
 mod router;
+mod shape;
 
 pub use extract::{Named, Thing, extract};
-pub use manifest::{Access, Handling, Manifest, Need, Operation, Source, Target};
+pub use manifest::{Access, Handling, Manifest, Matched, Need, Operation, Source, Step, Target};
+pub use shape::Shape;
