@@ -1,0 +1,131 @@
+//! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
+
+mod audit;
+mod explain;
+mod grants;
+mod openapi;
+mod principals;
+mod tokens;
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::call::Call;
+use super::error::Refusal;
+use super::trail::Trail;
+use super::{convert, pages};
+use crate::access::{Check, Privilege, Securable, SecurableKind};
+use crate::app::App;
+use crate::backend::Backend;
+use crate::wire::{Body, Headers, Reply};
+
+/// Bodies of our own API are small, in bytes.
+const BODY_LIMIT: u64 = 1024 * 1024;
+
+/// Answers an operation of our own API. Its coarse needs are already decided.
+pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
+    let object = match call.operation.name.as_str() {
+        "tracegate.whoami" => explain::whoami(call)?,
+        "tracegate.explain" => explain::explain(call).await?,
+        "tracegate.policy.get" => explain::policy(call).await?,
+        "tracegate.token.list" => tokens::list(call).await?,
+        "tracegate.token.create" => tokens::create(call).await?,
+        "tracegate.token.revoke" => tokens::revoke(call).await?,
+        "tracegate.grant.list" => grants::list(call).await?,
+        "tracegate.grant.create" => grants::create(call, trail).await?,
+        "tracegate.grant.delete" => grants::delete(call, trail).await?,
+        "tracegate.principal.list" => principals::list(call).await?,
+        "tracegate.principal.create" => principals::create(call, trail).await?,
+        "tracegate.principal.active" => principals::set_active(call, trail).await?,
+        "tracegate.group.list" => principals::groups(call).await?,
+        "tracegate.group.add" => principals::add_member(call, trail).await?,
+        "tracegate.group.remove" => principals::remove_member(call, trail).await?,
+        "tracegate.audit.events" => audit::events(call).await?,
+        _ => return Err(Refusal::UnknownEndpoint),
+    };
+    Ok(pages::written(200, &object))
+}
+
+/// Answers an operation that needs no caller.
+pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &str) -> Reply {
+    match operation {
+        "tracegate.live" => plain(200, &json!({ "status": "alive" })),
+        "tracegate.ready" => ready(app, backend).await,
+        "tracegate.metrics" => {
+            let mut headers = Headers::new();
+            headers.push("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
+            Reply { status: 200, headers, body: Body::memory(app.metrics.encode()) }
+        }
+        "tracegate.openapi" => plain(200, &openapi::document(&app.manifest)),
+        _ => Refusal::UnknownEndpoint.into_reply("none"),
+    }
+}
+
+/// Ready: a policy is loaded and fresh, our state and the backend answer, records can be written.
+async fn ready(app: &App, backend: &dyn Backend) -> Reply {
+    let state = |problem: Option<String>| problem.unwrap_or_else(|| "ok".to_owned());
+    let policy = app.policy.view().err().map(|error| error.to_string());
+    let store = app.store.ping().await.err().map(|_| "cannot be reached".to_owned());
+    let audit = (!app.audit.writable()).then(|| "cannot be written".to_owned());
+    let upstream = backend.ready().await.err().map(|error| error.to_string());
+    let ready = [&policy, &store, &audit, &upstream].iter().all(|problem| problem.is_none());
+    let body = json!({
+        "ready": ready,
+        "policy": state(policy),
+        "policy_version": app.policy.version(),
+        "store": state(store),
+        "audit": state(audit),
+        "mlflow": state(upstream),
+    });
+    plain(if ready { 200 } else { 503 }, &body)
+}
+
+fn plain(status: u16, body: &Value) -> Reply {
+    let mut headers = Headers::new();
+    headers.push("content-type", "application/json");
+    Reply { status, headers, body: Body::memory(body.to_string()) }
+}
+
+/// The JSON object that was sent to our own API.
+async fn sent(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+    let bytes = match std::mem::replace(&mut call.body, Body::Empty) {
+        Body::Empty => bytes::Bytes::new(),
+        Body::Replay(replay) => replay.as_memory().cloned().unwrap_or_default(),
+        Body::Stream { stream, .. } => convert::collect(stream, BODY_LIMIT)
+            .await
+            .map_err(|error| Refusal::Client(error.to_string()))?
+            .ok_or(Refusal::TooLarge { what: "body", limit: BODY_LIMIT, key: "json_body_bytes" })?,
+    };
+    Ok(crate::wire::json::parse_object(&bytes)?)
+}
+
+/// The sent object as a type whose unknown and missing fields are named.
+async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Refusal> {
+    let object = sent(call).await?;
+    serde_json::from_value(Value::Object(object))
+        .map_err(|error| crate::wire::Malformed::new("body", error.to_string()).into())
+}
+
+/// The privilege that lets one administer what is granted on a securable.
+fn managing(securable: &Securable) -> Check {
+    match securable.kind {
+        SecurableKind::Experiment => Check::new(Privilege::ExperimentManage, securable.clone()),
+        SecurableKind::RegisteredModel => Check::new(Privilege::ModelManage, securable.clone()),
+        SecurableKind::Folder | SecurableKind::Workspace => {
+            Check::new(Privilege::PolicyManage, Securable::workspace())
+        }
+    }
+}
+
+/// Demands a check in the middle of an own operation.
+fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
+    if call.allows(check.clone())? { Ok(()) } else { Err(call.denied(check.privilege, &check.securable)) }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        other => Map::from_iter([("value".to_owned(), other)]),
+    }
+}

@@ -1,0 +1,88 @@
+//! Starts actix-web on a listener and stops it again.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{App as ActixApp, HttpRequest, HttpServer, web};
+
+use super::pipeline;
+use crate::app::App;
+use crate::backend::Upstream;
+
+/// A running gateway.
+pub struct Running {
+    pub address: SocketAddr,
+    server: actix_web::dev::Server,
+    app: Arc<App>,
+    policy: tokio::task::JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Running({})", self.address)
+    }
+}
+
+/// Binds the configured address and serves until [`Running::stop`].
+pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
+    let listen = &app.config.server.listen;
+    let listener = TcpListener::bind(listen)
+        .map_err(|error| anyhow::anyhow!("`server.listen` `{listen}` cannot be bound: {error}"))?;
+    let address = listener.local_addr()?;
+    let shared = Arc::clone(&app);
+    let mut server = HttpServer::new(move || {
+        let app = Arc::clone(&shared);
+        // One backend, and so one pool of connections, per worker.
+        let backend = std::rc::Rc::new(Upstream::new(Arc::clone(&app.upstream)));
+        let serve = move |request: HttpRequest, payload: web::Payload| {
+            let (app, backend) = (Arc::clone(&app), std::rc::Rc::clone(&backend));
+            async move { pipeline::answer(&app, &*backend, request, payload).await }
+        };
+        ActixApp::new().default_service(web::to(serve))
+    })
+    .shutdown_timeout(app.config.server.shutdown_seconds)
+    .client_request_timeout(Duration::from_secs(30))
+    .keep_alive(Duration::from_secs(75))
+    .disable_signals();
+    if let Some(workers) = app.config.server.workers {
+        server = server.workers(workers);
+    }
+    let server = server.listen(listener)?.run();
+    let policy = tokio::spawn(Arc::clone(&app).keep_policy_fresh());
+    Ok(Running { address, server, app, policy })
+}
+
+impl Running {
+    /// Serves until the process is told to stop, then finishes what is in flight and closes the record.
+    pub async fn until_stopped(self) -> anyhow::Result<()> {
+        let handle = self.server.handle();
+        let stop = async {
+            stop_signal().await;
+            tracing::info!("stopping: no new calls are accepted");
+            handle.stop(true).await;
+        };
+        let (served, ()) = tokio::join!(self.server, stop);
+        self.policy.abort();
+        self.app.records.close().await;
+        tracing::info!("stopped");
+        Ok(served?)
+    }
+}
+
+/// SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
