@@ -1,1 +1,4 @@
 //! config
+
+pub mod database;
+pub mod identity;
