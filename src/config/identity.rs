@@ -1,0 +1,248 @@
+//! Who may say who calls: our own tokens always, and the JWT issuers named here.
+
+use std::fmt;
+use std::path::PathBuf;
+
+const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
+const PUBLIC_KEY_ALGORITHMS: [&str; 9] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
+/// The `[identity]` section.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The JWT claim that names the user (claim name).
+    pub username_claim: String,
+    /// The JWT claim that lists the caller's groups (claim name). Without it, groups are local only.
+    pub groups_claim: Option<String>,
+    /// The JWT claim that names a service principal (claim name). Where a token has it, the caller is that
+    /// service principal and not a user.
+    pub service_principal_claim: Option<String>,
+    /// Whether the groups claim may say `admins`. Off: administrators are made in Tracegate alone, and
+    /// whoever can name a group at the issuer cannot make himself one.
+    pub trust_admin_group: bool,
+    /// How far an issuer's clock may differ from ours (seconds, at most 300).
+    pub clock_skew_seconds: u64,
+    /// The issuers whose JWTs are accepted.
+    pub issuers: Vec<IssuerConfig>,
+    /// How long a token or a principal's state may be served from memory (seconds, at most 60): the time
+    /// in which a revocation reaches the other replicas. This one knows at once.
+    pub token_cache_seconds: u64,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            username_claim: "sub".to_owned(),
+            groups_claim: None,
+            service_principal_claim: None,
+            trust_admin_group: false,
+            clock_skew_seconds: 60,
+            issuers: Vec::new(),
+            token_cache_seconds: 5,
+        }
+    }
+}
+
+/// One `[[identity.issuers]]`: an issuer with public keys (its JWKS, found by discovery if not named) or
+/// with one shared secret.
+#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// The `iss` claim, exactly.
+    pub issuer: String,
+    /// The `aud` claims accepted; one of them must be in the token.
+    pub audience: Vec<String>,
+    /// Where the issuer publishes its keys (URL). Without it and without a secret, the issuer's
+    /// `/.well-known/openid-configuration` says where.
+    pub jwks_url: Option<String>,
+    /// The secret shared with the issuer (at least 32 bytes).
+    pub hs256_secret: Option<String>,
+    /// A file that holds that secret; a newline at its end does not count (path).
+    pub hs256_secret_file: Option<PathBuf>,
+    /// The algorithms accepted (JWA names). By default `HS256` with a secret, else `RS256`, `ES256` and
+    /// `EdDSA`.
+    pub algorithms: Vec<String>,
+    /// Whether keys may be fetched over plain HTTP from another machine: whoever is on the way can then
+    /// be anyone. Loopback needs no permission.
+    pub allow_plain_http: bool,
+}
+
+impl IssuerConfig {
+    /// Whether tokens are signed with a shared secret.
+    pub fn has_secret(&self) -> bool {
+        self.hs256_secret.is_some() || self.hs256_secret_file.is_some()
+    }
+
+    /// The algorithms accepted, defaults filled in.
+    pub fn accepted_algorithms(&self) -> Vec<String> {
+        if !self.algorithms.is_empty() {
+            return self.algorithms.clone();
+        }
+        let default: &[&str] = if self.has_secret() { &["HS256"] } else { &["RS256", "ES256", "EdDSA"] };
+        default.iter().map(|name| (*name).to_owned()).collect()
+    }
+}
+
+impl IdentityConfig {
+    pub fn validate(&self, problems: &mut Vec<String>) {
+        let claims = [
+            ("username_claim", Some(&self.username_claim)),
+            ("groups_claim", self.groups_claim.as_ref()),
+            ("service_principal_claim", self.service_principal_claim.as_ref()),
+        ];
+        for (key, claim) in claims {
+            if claim.is_some_and(String::is_empty) {
+                problems.push(format!("`identity.{key}` is empty; name a claim or leave the key out"));
+            }
+        }
+        if self.clock_skew_seconds > 300 {
+            problems.push("`identity.clock_skew_seconds` is over 300; set the clocks instead".to_owned());
+        }
+        if self.token_cache_seconds > 60 {
+            problems.push(
+                "`identity.token_cache_seconds` is over 60; a revoked token would work for that long"
+                    .to_owned(),
+            );
+        }
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            issuer.validate(&format!("identity.issuers[{index}]"), problems);
+            if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
+                problems.push(format!("`identity.issuers[{index}].issuer` is listed twice; keep one"));
+            }
+        }
+    }
+}
+
+impl IssuerConfig {
+    fn validate(&self, at: &str, problems: &mut Vec<String>) {
+        if self.issuer.is_empty() {
+            problems.push(format!("`{at}.issuer` is missing; set it to the tokens' `iss` claim"));
+        }
+        if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
+            problems.push(format!(
+                "`{at}.audience` is missing; set it to the `aud` claim that the issuer gives for Tracegate"
+            ));
+        }
+        let sources =
+            [self.jwks_url.is_some(), self.hs256_secret.is_some(), self.hs256_secret_file.is_some()];
+        if sources.iter().filter(|set| **set).count() > 1 {
+            problems.push(format!(
+                "`{at}` has more than one of `jwks_url`, `hs256_secret` and `hs256_secret_file`; keep one"
+            ));
+        }
+        if self.hs256_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            problems.push(format!("`{at}.hs256_secret` is shorter than 32 bytes; make a longer one"));
+        }
+        let allowed: &[&str] = if self.has_secret() { &SECRET_ALGORITHMS } else { &PUBLIC_KEY_ALGORITHMS };
+        for name in self.algorithms.iter().filter(|name| !allowed.contains(&name.as_str())) {
+            problems.push(format!(
+                "`{at}.algorithms` has `{name}`, which does not go with its keys; use any of {}",
+                allowed.join(", ")
+            ));
+        }
+        if !self.has_secret() {
+            let (key, url) = match &self.jwks_url {
+                Some(url) => ("jwks_url", url),
+                None => ("issuer", &self.issuer),
+            };
+            if !self.allows(url) {
+                problems.push(format!(
+                    "`{at}.{key}` must be an `https://` URL to fetch keys from; set `{at}.allow_plain_http = true` \
+                     to trust everyone on the way"
+                ));
+            }
+        }
+    }
+
+    /// Whether keys may be fetched from this URL.
+    pub fn allows(&self, url: &str) -> bool {
+        if url.starts_with("https://") {
+            return true;
+        }
+        let Some(rest) = url.strip_prefix("http://") else { return false };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        // A name before `@` would only look like the host.
+        let is_loopback = !authority.contains('@') && matches!(host, "localhost" | "127.0.0.1" | "::1");
+        self.allow_plain_http || is_loopback
+    }
+}
+
+/// The secret is not shown.
+impl fmt::Debug for IssuerConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("IssuerConfig")
+            .field("issuer", &self.issuer)
+            .field("audience", &self.audience)
+            .field("jwks_url", &self.jwks_url)
+            .field("hs256_secret", &self.hs256_secret.as_ref().map(|_| "[redacted]"))
+            .field("hs256_secret_file", &self.hs256_secret_file)
+            .field("algorithms", &self.algorithms)
+            .field("allow_plain_http", &self.allow_plain_http)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        let config: IdentityConfig = toml::from_str(text).unwrap();
+        let mut problems = Vec::new();
+        config.validate(&mut problems);
+        problems
+    }
+
+    #[test]
+    fn each_bad_value_is_named_by_its_key() {
+        assert!(problems("").is_empty());
+        let found = problems(
+            "clock_skew_seconds = 3600\n\
+             [[issuers]]\n issuer = \"https://a\"\n audience = [\"t\"]\n\
+             [[issuers]]\n issuer = \"https://b\"\n hs256_secret = \"short\"\n algorithms = [\"RS256\"]\n\
+             [[issuers]]\n issuer = \"http://c\"\n audience = [\"t\"]\n algorithms = [\"none\", \"HS256\"]\n",
+        );
+        let expected = [
+            "identity.clock_skew_seconds",
+            "identity.issuers[1].audience",
+            "identity.issuers[1].hs256_secret",
+            "identity.issuers[1].algorithms",
+            "identity.issuers[2].algorithms` has `none`",
+            "identity.issuers[2].algorithms` has `HS256`",
+            "identity.issuers[2].issuer",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (problem, key) in found.iter().zip(expected) {
+            assert!(problem.contains(key), "{problem} should name {key}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_alone() {
+        let issuer = IssuerConfig::default();
+        for good in ["https://x", "http://127.0.0.1:80/x", "http://localhost", "http://[::1]:8/"] {
+            assert!(issuer.allows(good), "{good}");
+        }
+        for bad in [
+            "http://x",
+            "http://localhost.evil",
+            "http://localhost@evil/",
+            "http://127.0.0.1.evil/",
+            "file:///etc/x",
+        ] {
+            assert!(!issuer.allows(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        let issuer = IssuerConfig { hs256_secret: Some("hunter2".into()), ..Default::default() };
+        assert!(!format!("{issuer:?}").contains("hunter2"));
+    }
+}
