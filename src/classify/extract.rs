@@ -48,7 +48,7 @@ pub fn extract<'m>(
         let ids = if need.sources.is_empty() {
             vec![String::new()]
         } else if need.many {
-            many(need, matched, head, body)?
+            many(need, head, body)?
         } else {
             one(need, matched, head, body)?.into_iter().collect()
         };
@@ -94,21 +94,15 @@ fn one(
     }
 }
 
-fn many(
-    need: &Need,
-    matched: &Matched<'_>,
-    head: &Head,
-    body: Option<&Map<String, Value>>,
-) -> Result<Vec<String>, Malformed> {
+fn many(need: &Need, head: &Head, body: Option<&Map<String, Value>>) -> Result<Vec<String>, Malformed> {
     let cap = if need.target == Target::Trace { MAXIMUM_TRACE_IDS } else { MAXIMUM_IDS };
     let mut ids: Vec<String> = Vec::new();
     for source in &need.sources {
-        let found = match source {
+        let found: Vec<String> = match source {
             Source::Query(name) => head.query.all(name).map(str::to_owned).collect(),
             Source::Json(steps) => collect::many(source, steps, body, need.optional)?,
-            Source::Path(_) | Source::Header(_) => {
-                matched.params.iter().map(|(_, value)| value.clone()).collect()
-            }
+            // The manifest's parser takes no list from either.
+            Source::Path(_) | Source::Header(_) => Vec::new(),
         };
         if found.len() > cap {
             return Err(Malformed::new(field(source), format!("names more than {cap} things")));

@@ -13,11 +13,13 @@ pub(super) use template::Template;
 
 use crate::wire::{Malformed, Method};
 
+/// By literal prefix; sorted by precedence.
+type Groups = HashMap<Vec<String>, Vec<(Template, usize)>>;
+
 #[derive(Debug, Default)]
 pub struct Router {
     literal: HashMap<Method, HashMap<Vec<String>, usize>>,
-    /// By method and literal prefix; sorted by precedence.
-    templates: HashMap<Method, HashMap<Vec<String>, Vec<(Template, usize)>>>,
+    templates: HashMap<Method, Groups>,
     longest_prefix: usize,
 }
 

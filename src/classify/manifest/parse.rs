@@ -64,6 +64,11 @@ fn operation(line: &str) -> Result<Operation, String> {
 /// A source that can never be there would make its need vacuous or the operation unusable.
 fn check_sources(operation: &Operation) -> Result<(), String> {
     let params = Template::parse(&super::concrete(&operation.template)[0])?.params();
+    // A call that names nothing would pass with nothing checked.
+    let vacuous = operation.access == Access::Needs && operation.needs.iter().all(|need| need.optional);
+    if vacuous && operation.handling == Handling::Pass {
+        return Err("every need is optional: some handling must narrow the answer".to_owned());
+    }
     for need in &operation.needs {
         for source in &need.sources {
             match source {
