@@ -51,7 +51,7 @@ pub struct App {
 impl App {
     /// Opens the state, loads the policy and makes ready to serve. The first administrator's token is
     /// returned when this start made one; it is shown nowhere else.
-    pub async fn open(config: Config) -> anyhow::Result<(Arc<Self>, Option<String>)> {
+    pub async fn open(config: Config, metrics: Metrics) -> anyhow::Result<(Arc<Self>, Option<String>)> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let data_dir = config.server.data_dir.clone();
         std::fs::create_dir_all(&data_dir)
@@ -75,7 +75,7 @@ impl App {
             audit: records.sink(),
             sealer: Sealer::new(&store.secret("page-tokens").await?),
             upstream: UpstreamShared::new(&config.mlflow)?,
-            metrics: Metrics::default(),
+            metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
             config,
@@ -111,6 +111,7 @@ impl App {
             self.store.add_grant(&grant, "tracegate", now).await?;
         }
         let first = Principal::user(&self.config.policy.first_administrator)?;
+        self.store.ensure_principal(&first, "tracegate", now).await?;
         let (token, _) = self.identity.issue_token(&first, "first administrator", None, "tracegate").await?;
         self.store.add_member(&admins, &first, "tracegate", now).await?;
         Ok(Some(token))

@@ -1,1 +1,89 @@
-//! cli
+//! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
+
+mod audit;
+mod client;
+mod demo;
+mod demo_seed;
+mod mlflow_process;
+mod policy;
+mod routes;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "tracegate", version, about = "The access-control gateway for GenAI traces")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve before the MLflow server that the configuration names
+    #[command(after_help = "Example:\n  tracegate serve --config tracegate.toml\n  \
+        TRACEGATE__MLFLOW__URL=http://127.0.0.1:5000 tracegate serve")]
+    Serve {
+        /// A TOML file; every key can also be set as TRACEGATE__SECTION__KEY
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Once requests are accepted, print {"url"} as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Serve with callers, experiments and traces to try, before a real MLflow server
+    #[command(after_help = "Example:\n  tracegate demo --port 8080\n  \
+        tracegate demo --mlflow-url http://127.0.0.1:5000 --port 0 --json demo.json")]
+    Demo(demo::DemoArguments),
+    /// List every operation: method, path, what it needs
+    #[command(after_help = "Example:\n  tracegate routes --json | head")]
+    Routes {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make, list and revoke tokens
+    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-seconds 86400")]
+    Token {
+        #[command(subcommand)]
+        command: token::TokenCommand,
+    },
+    /// Show and change who may do what
+    #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
+        --privilege CAN_READ --on experiment:1 --reason 'quarterly review'")]
+    Policy {
+        #[command(subcommand)]
+        command: policy::PolicyCommand,
+    },
+    /// Ask the audit record, or verify it offline
+    #[command(after_help = "Example:\n  tracegate audit query --trace-id tr-… --decision allow")]
+    Audit {
+        #[command(subcommand)]
+        command: audit::AuditCommand,
+    },
+    /// Explain one decision
+    #[command(after_help = "Example:\n  tracegate explain --principal user:bob --privilege trace.read \
+        --on experiment:1")]
+    Explain(policy::ExplainArguments),
+}
+
+/// Runs one command to its end.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Serve { config, json } => serve::run(config.as_deref(), json),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Routes { json } => routes::run(json),
+        Command::Token { command } => token::run(command),
+        Command::Policy { command } => policy::run(command),
+        Command::Audit { command } => audit::run(command),
+        Command::Explain(arguments) => policy::explain(arguments),
+    }
+}
+
+/// Prints one line to stdout; a closed pipe is no error.
+fn print_line(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -39,6 +39,7 @@ pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map
     let by = call.caller.principal.to_string();
     let change =
         call.app.store.set_active(&principal, wanted.active, &by, call.app.clock.now()).await?;
+    call.app.identity.forget();
     settle(call.app, trail, change).await?;
     Ok(object(json!({ "principal": principal, "active": wanted.active })))
 }

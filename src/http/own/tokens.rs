@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Refusal, demand, object, sent_as};
+use super::{Call, Refusal, Trail, demand, object, sent_as};
+use crate::http::changes::settle;
 use crate::access::{Check, Principal, Privilege, Securable};
 use crate::wire::Malformed;
 
@@ -35,7 +36,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
 }
 
 /// `POST tokens`: the secret is in this answer and nowhere else.
-pub(super) async fn create(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
     let wanted: Wanted = sent_as(call).await?;
     let whose = wanted.principal.unwrap_or_else(|| call.caller.principal.clone());
     if whose != call.caller.principal {
@@ -46,8 +47,9 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<Map<String, Value>, Re
     }
     let ttl = wanted.ttl_seconds.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX / 1000) * 1000);
     let by = call.caller.principal.to_string();
+    let change = call.app.store.ensure_principal(&whose, &by, call.app.clock.now()).await?;
+    settle(call.app, trail, change).await?;
     let (secret, record) = call.app.identity.issue_token(&whose, &wanted.name, ttl, &by).await?;
-    call.app.reload_policy().await?;
     Ok(object(json!({ "token": secret, "record": record })))
 }
 
@@ -58,9 +60,7 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     if !own.iter().any(|token| token.id == id) {
         manage_identities(call)?;
     }
-    let revoked = call.app.store.revoke_token(id, call.app.clock.now()).await?;
-    call.app.identity.forget(id);
-    if !revoked {
+    if !call.app.identity.revoke_token(id).await? {
         return Err(Refusal::NotFound(format!("token `{id}` does not exist or is revoked already")));
     }
     Ok(object(json!({ "revoked": id })))

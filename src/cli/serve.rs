@@ -1,0 +1,37 @@
+//! `tracegate serve`.
+
+use std::path::Path;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::telemetry::Telemetry;
+
+pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    if config.mlflow.url.is_none() {
+        anyhow::bail!(
+            "`mlflow.url` is not set: name the MLflow server that Tracegate stands before, such as \
+             TRACEGATE__MLFLOW__URL=http://127.0.0.1:5000"
+        );
+    }
+    actix_web::rt::System::new().block_on(async {
+        let metrics = crate::telemetry::Metrics::default();
+        let telemetry = Telemetry::start(&config.telemetry, &metrics)?;
+        let (app, first_token) = App::open(config, metrics).await?;
+        if let Some(token) = first_token {
+            let name = &app.config.policy.first_administrator;
+            eprintln!("the token of the first administrator `{name}`, shown only now:\n{token}");
+        }
+        let running = crate::http::start(app)?;
+        let url = format!("http://{}", running.address);
+        tracing::info!(url, "accepting requests");
+        super::print_line(&if json {
+            serde_json::json!({ "url": url }).to_string()
+        } else {
+            format!("Tracegate accepts requests at {url}")
+        });
+        running.until_stopped().await?;
+        telemetry.shutdown();
+        Ok(())
+    })
+}
