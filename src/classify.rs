@@ -8,6 +8,7 @@ pub mod manifest;
 pub mod otlp;
 pub mod reserved;
 mod router;
+pub mod trace_filter;
 
 pub use extract::{Named, Thing, extract};
 pub use manifest::{Access, Handling, Manifest, Need, Operation, Source, Target};
