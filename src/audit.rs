@@ -100,6 +100,8 @@ pub struct Audit {
     spool: Arc<Spool>,
     index: AuditIndex,
     signals: Arc<Signals>,
+    /// The last seq in the index.
+    shipped: watch::Receiver<u64>,
     shipper: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -131,14 +133,9 @@ impl Audit {
         let start = move || Spool::start(claimed, tail, state, clock, segment_bytes);
         let spool = Arc::new(tokio::task::spawn_blocking(start).await??);
 
-        let signals = Arc::new(Signals {
-            hurry: Notify::new(),
-            finish: watch::Sender::new(false),
-            shipped: watch::Sender::new(floor.seq),
-        });
-        let shipper = Shipper::new(
-            directory.clone(),
-            replica.clone(),
+        let signals = Arc::new(Signals { hurry: Notify::new(), finish: watch::Sender::new(false) });
+        let (shipper, shipped) = Shipper::new(
+            (directory.clone(), replica.clone()),
             Arc::clone(&spool),
             index.clone(),
             config.keep_segments,
@@ -146,7 +143,7 @@ impl Audit {
             reader,
         );
         let shipper = Mutex::new(Some(tokio::spawn(shipper.run())));
-        Ok(Self { replica, directory, spool, index, signals, shipper })
+        Ok(Self { replica, directory, spool, index, signals, shipped, shipper })
     }
 
     pub fn sink(&self) -> Arc<dyn AuditSink> {
@@ -177,10 +174,11 @@ impl Audit {
         self.spool.state().waiting_bytes()
     }
 
-    /// Waits until the index holds everything appended so far, so that a query sees it.
+    /// Waits until the index holds everything appended so far, so that a query sees it. Fails at once
+    /// if nothing more will be shipped.
     pub async fn flush(&self, at_most: Duration) -> Result<(), FlushError> {
         let target = self.spool.sync().await?;
-        let mut shipped = self.signals.shipped.subscribe();
+        let mut shipped = self.shipped.clone();
         self.signals.hurry.notify_one();
         match tokio::time::timeout(at_most, shipped.wait_for(|seq| *seq >= target)).await {
             Ok(Ok(_)) => Ok(()),

@@ -42,8 +42,6 @@ pub struct Signals {
     pub hurry: Notify,
     /// The spool is closed: ship what it holds, then stop.
     pub finish: watch::Sender<bool>,
-    /// The last seq in the index.
-    pub shipped: watch::Sender<u64>,
 }
 
 pub struct Shipper {
@@ -53,6 +51,8 @@ pub struct Shipper {
     index: AuditIndex,
     keep_segments: bool,
     signals: Arc<Signals>,
+    /// Tells the last seq in the index; closed when the shipper ends.
+    shipped: watch::Sender<u64>,
     /// The last record in the index.
     position: Position,
     /// Reads what follows `position`; opened anew after a failure.
@@ -66,17 +66,20 @@ struct Batch {
 }
 
 impl Shipper {
+    /// A shipper of what `reader` gives, and where it tells how far it came.
     pub fn new(
-        directory: PathBuf,
-        replica: String,
+        claimed: (PathBuf, String),
         spool: Arc<Spool>,
         index: AuditIndex,
         keep_segments: bool,
         signals: Arc<Signals>,
         reader: ChainReader,
-    ) -> Self {
+    ) -> (Self, watch::Receiver<u64>) {
+        let (directory, replica) = claimed;
         let position = reader.position();
-        Self { directory, replica, spool, index, keep_segments, signals, position, reader: Some(reader) }
+        let (shipped, told) = watch::channel(position.seq);
+        let reader = Some(reader);
+        (Self { directory, replica, spool, index, keep_segments, signals, shipped, position, reader }, told)
     }
 
     pub async fn run(mut self) {
@@ -141,7 +144,7 @@ impl Shipper {
             self.insert(&batch).await?;
             self.position = batch.last;
             state.shipped(batch.last.seq, batch.bytes);
-            self.signals.shipped.send_replace(batch.last.seq);
+            self.shipped.send_replace(batch.last.seq);
         }
         if !self.keep_segments {
             self.remove_shipped();

@@ -95,7 +95,7 @@ async fn whatever_was_acknowledged_before_a_kill_is_found_after_it() {
         let killed = tempfile::tempdir().unwrap();
         copy(directory.path(), killed.path());
         let reopened = super::fixture::spool(killed.path(), BIG).unwrap();
-        reopened.append(event(usize::MAX >> 1), Durability::Synced).await.unwrap();
+        reopened.append(event(1_000_000), Durability::Synced).await.unwrap();
         reopened.close().await.unwrap();
         let verified = verify(killed.path(), Known::default(), &mut |_| {}).unwrap();
         assert_eq!(verified.recoveries.len(), 1, "the end that was not clean is on record");

@@ -7,6 +7,7 @@ use crate::access::{Durability, EventKind, Outcome, Verdict};
 use crate::audit::{Known, directory, fold_calls, known_to_index, verify};
 use crate::config::audit::AuditConfig;
 use crate::store::audit_index::AuditQuery;
+use crate::store::test_postgres::TestDatabase;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -154,5 +155,30 @@ async fn the_records_of_one_call_fold_into_one() {
     assert_eq!(audit.query(&one).await.unwrap().entries.len(), 3);
     let unfinished = fold_calls([record(1, EventKind::Begin, Outcome::Pending)]);
     assert_eq!(unfinished[0].outcome, Outcome::Pending);
+    audit.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_fails_holds_up_no_call_and_catches_up() {
+    let database = TestDatabase::create().await;
+    let data = tempfile::tempdir().unwrap();
+    let config = AuditConfig { replica: Some("r".into()), ..AuditConfig::default() };
+    let clock = std::sync::Arc::new(crate::clock::ManualClock::at(1));
+    let audit = crate::audit::Audit::open(&config, Some(&database.url), data.path(), clock).await.unwrap();
+    audit.sink().append(event(0), Durability::Synced).await.unwrap();
+    audit.flush(SOON).await.unwrap();
+
+    audit.index.set_broken(true).await;
+    for number in 1..4 {
+        audit.sink().append(event(number), Durability::Synced).await.unwrap();
+    }
+    assert!(audit.flush(Duration::from_millis(300)).await.is_err());
+    assert_eq!(audit.backlog(), 3);
+    assert!(audit.backlog_bytes() > 0 && audit.sink().writable());
+
+    audit.index.set_broken(false).await;
+    audit.flush(SOON).await.unwrap();
+    assert_eq!(audit.query(&AuditQuery::default()).await.unwrap().entries.len(), 4);
+    assert_eq!((audit.backlog(), audit.backlog_bytes()), (0, 0));
     audit.close().await.unwrap();
 }
