@@ -1,0 +1,113 @@
+//! The thread that forces segments to the disk.
+//!
+//! It is apart from the writer so that reads, which need no fsync, do not wait for the fsyncs of
+//! mutations. Everything that gathered while one fsync ran shares the next.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::state::SpoolState;
+use crate::access::AuditError;
+
+/// What a segment must be able to do; a file, or in tests one that fails.
+pub trait SegmentFile: Send + Sync + 'static {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl SegmentFile for std::fs::File {
+    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(&mut &*self, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+/// Whoever waits for a record: answered with the record's seq.
+pub struct Waiter {
+    pub seq: u64,
+    pub reply: oneshot::Sender<Result<u64, AuditError>>,
+}
+
+impl Waiter {
+    pub fn answer(self, result: Result<(), AuditError>) {
+        // A caller that went away has been told nothing, so it relies on nothing.
+        let _ = self.reply.send(result.map(|()| self.seq));
+    }
+}
+
+/// Asks for the file as it is now to be forced to the disk before the waiters are answered.
+pub struct SyncRequest {
+    pub file: Arc<dyn SegmentFile>,
+    pub waiters: Vec<Waiter>,
+}
+
+pub struct Syncer {
+    requests: Option<mpsc::Sender<SyncRequest>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub fn start(state: Arc<SpoolState>) -> io::Result<Self> {
+        let (requests, queue) = mpsc::channel();
+        let thread =
+            std::thread::Builder::new().name("audit-syncer".to_owned()).spawn(move || run(&queue, &state))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    /// Answers the waiters once everything written to `file` so far is on the disk. The queue has no
+    /// bound of its own; each of its members is a caller that waits.
+    pub fn sync(&self, request: SyncRequest) {
+        if let Some(requests) = &self.requests {
+            // A thread that is gone drops the request, and with it the waiters, who see an error.
+            let _ = requests.send(request);
+        }
+    }
+
+    /// Returns once everything written to `file` is on the disk.
+    pub fn sync_now(&self, file: Arc<dyn SegmentFile>) -> Result<(), AuditError> {
+        let (reply, answer) = oneshot::channel();
+        self.sync(SyncRequest { file, waiters: vec![Waiter { seq: 0, reply }] });
+        answer.blocking_recv().unwrap_or_else(|_| Err(stopped())).map(|_| ())
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub fn stopped() -> AuditError {
+    AuditError("the audit spool is closed".to_owned())
+}
+
+fn run(queue: &mpsc::Receiver<SyncRequest>, state: &SpoolState) {
+    while let Ok(SyncRequest { file, mut waiters }) = queue.recv() {
+        let mut pending = vec![file];
+        for request in queue.try_iter() {
+            if !pending.iter().any(|file| Arc::ptr_eq(file, &request.file)) {
+                pending.push(request.file);
+            }
+            waiters.extend(request.waiters);
+        }
+        for file in pending {
+            if let Err(error) = file.sync() {
+                state.fail(format!("a segment cannot be forced to the disk: {error}"));
+            }
+        }
+        let result = state.check();
+        for waiter in waiters {
+            waiter.answer(result.clone());
+        }
+    }
+}
