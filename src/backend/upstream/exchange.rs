@@ -74,7 +74,8 @@ impl Upstream {
 
     async fn attempt(&self, prepared: &Prepared, body: Body, patience: Duration) -> Result<Answer, Failure> {
         let config = &self.shared.limits;
-        let place = timeout(config.connect_timeout, std::sync::Arc::clone(&self.places).acquire_owned()).await;
+        let place =
+            timeout(config.connect_timeout, std::sync::Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             let error = overloaded(config.connect_timeout);
             return Err(Failure { error, counts: false, no_answer_byte: false });
@@ -148,17 +149,22 @@ fn classify(error: &SendRequestError) -> Failure {
     let failure = |error, counts, no_answer_byte| Failure { error, counts, no_answer_byte };
     let failure = match error {
         // The connection ended where an answer should have begun.
-        SendRequestError::Connect(ConnectError::Disconnected) => failure(BackendError::BrokenOff, false, true),
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            failure(BackendError::BrokenOff, false, true)
+        }
         SendRequestError::Connect(_) => failure(BackendError::Unreachable, true, true),
         SendRequestError::Send(_) => failure(BackendError::BrokenOff, false, true),
         SendRequestError::Response(parse) => {
-            let io = std::error::Error::source(parse).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            let io =
+                std::error::Error::source(parse).and_then(|cause| cause.downcast_ref::<std::io::Error>());
             let reset =
                 io.is_some_and(|io| matches!(io.kind(), ConnectionReset | ConnectionAborted | BrokenPipe));
             failure(BackendError::BrokenOff, false, reset)
         }
         SendRequestError::Body(_) => failure(BackendError::RequestBody, false, false),
-        SendRequestError::Url(_) | SendRequestError::Http(_) => failure(BackendError::Unsendable, false, false),
+        SendRequestError::Url(_) | SendRequestError::Http(_) => {
+            failure(BackendError::Unsendable, false, false)
+        }
         _ => failure(BackendError::BrokenOff, false, false),
     };
     tracing::warn!(%error, counts = failure.counts, "the backend did not answer");

@@ -131,7 +131,9 @@ fn passed_on(theirs: &HeaderMap) -> Headers {
             Ok(text) => headers.push(name, text),
             // Latin-1 (a file name in Content-Disposition): kept, since dropping it would turn a download
             // into a page.
-            Err(_) => headers.push(name, &value.as_bytes().iter().copied().map(char::from).collect::<String>()),
+            Err(_) => {
+                headers.push(name, &value.as_bytes().iter().copied().map(char::from).collect::<String>())
+            }
         }
     }
     headers
