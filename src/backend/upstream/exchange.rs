@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) connection: Rc<Connection>,
     /// The place among this worker's connections, held until the body is over.
     pub(super) place: OwnedSemaphorePermit,
+    /// Keeps the pool alive: one that is gone closes connections, which would look like a cut-off body.
+    pub(super) client: awc::Client,
 }
 
 /// How one attempt failed.
@@ -43,7 +45,7 @@ impl Upstream {
         patience: Duration,
     ) -> Result<Answer, BackendError> {
         let now = Instant::now();
-        let admission = self.shared.breaker.admit(now).map_err(|wait| overloaded(wait))?;
+        let admission = self.shared.breaker.admit(now).map_err(overloaded)?;
         let again = match (&body, prepared.method.is_safe()) {
             (Body::Empty, true) => Some(None),
             (Body::Replay(replay), true) => Some(Some(replay.clone())),
@@ -95,7 +97,7 @@ impl Upstream {
         };
         let (response, connection) = self.answer(sending, &progress, patience).await?;
         match reply::check_framing(&response, &prepared.method) {
-            Ok(()) => Ok(Answer { response, connection, place }),
+            Ok(()) => Ok(Answer { response, connection, place, client: self.client.clone() }),
             Err(problem) => {
                 tracing::warn!(problem, "the backend's answer has more than one reading");
                 connection.poison();

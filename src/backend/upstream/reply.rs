@@ -189,6 +189,7 @@ struct Streaming {
     left: Option<u64>,
     idle: Duration,
     _place: OwnedSemaphorePermit,
+    _client: awc::Client,
 }
 
 impl Streaming {
@@ -213,6 +214,7 @@ pub(super) fn body_stream(answer: Answer, length: Option<u64>, idle: Duration) -
         left: length,
         idle,
         _place: answer.place,
+        _client: answer.client,
     };
     Box::pin(stream::try_unfold(state, |mut state| async move {
         let Some(response) = state.response.as_mut() else { return Ok(None) };

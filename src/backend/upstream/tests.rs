@@ -278,6 +278,9 @@ async fn silence_times_out_before_and_within_an_answer() {
     });
     let error = read(get(&upstream, "/a").await.unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    let patient = connect(&config(&fake));
+    fake.on("GET", "/a", |_| Scripted::After(Duration::from_millis(150), Box::new(Scripted::ok("late"))));
+    assert_eq!(read(get(&patient, "/a").await.unwrap()).await.unwrap(), b"late");
 }
 
 #[actix_rt::test]
@@ -369,6 +372,7 @@ async fn connections_are_kept_and_their_number_is_limited() {
         assert_eq!(read(get(&upstream, "/a").await.unwrap()).await.unwrap().len(), 20);
     }
     assert_eq!(fake.connections(), 1);
+    assert!(fake.requests().iter().all(|request| request.connection == 0));
     let held = get(&upstream, "/a").await.unwrap();
     assert!(matches!(get(&upstream, "/a").await, Err(BackendError::Overloaded { .. })));
     drop(held);
@@ -470,6 +474,23 @@ async fn a_head_keeps_its_length_and_no_body_is_waited_for() {
     let reply = get(&upstream, "/same").await.unwrap();
     assert_eq!((reply.status, reply.headers.get("etag")), (304, Some("x")));
     assert!(matches!(reply.body, Body::Empty));
+}
+
+#[actix_rt::test]
+async fn a_server_without_tls_is_not_spoken_to_in_the_clear() {
+    let fake = FakeUpstream::start();
+    let url = fake.url().replace("http://", "https://");
+    let upstream = connect(&MlflowConfig { url: Some(url), connect_timeout_ms: 300, ..config(&fake) });
+    assert_eq!(post(&upstream, "/a", Body::memory("x")).await.unwrap_err(), BackendError::Unreachable);
+    assert!(fake.requests().is_empty());
+}
+
+#[actix_rt::test]
+async fn a_body_outlives_the_worker_that_asked_for_it() {
+    let fake = FakeUpstream::start();
+    fake.on("GET", "/a", |_| Scripted::Chunked { chunks: 3, size: 100_000 });
+    let reply = get(&connect(&config(&fake)), "/a").await.unwrap();
+    assert_eq!(read(reply).await.unwrap().len(), 300_000);
 }
 
 #[actix_rt::test]
