@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_service::ServiceExt as _;
-use actix_tls::connect::{Connection as Dialed, Connector as Dialer, ConnectorService as DialService, Resolver};
+use actix_tls::connect::{
+    Connection as Dialed, Connector as Dialer, ConnectorService as DialService, Resolver,
+};
 use async_trait::async_trait;
 use awc::http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use awc::http::{Uri, Version};

@@ -168,7 +168,12 @@ impl FakeUpstream {
     }
 
     /// Scripts the answer to a method and a raw path (without its query). The latest one counts.
-    pub fn on(&self, method: &str, path: &str, script: impl Fn(&Recorded) -> Scripted + Send + Sync + 'static) {
+    pub fn on(
+        &self,
+        method: &str,
+        path: &str,
+        script: impl Fn(&Recorded) -> Scripted + Send + Sync + 'static,
+    ) {
         let key = (method.to_owned(), path.to_owned());
         lock(&self.state.scripts).insert(key, Arc::new(script));
     }
@@ -310,7 +315,12 @@ async fn read_exactly(stream: &mut TcpStream, buffer: &mut Vec<u8>, length: usiz
 }
 
 /// Answers; whether the connection goes on.
-async fn answer(stream: &mut TcpStream, scripted: Scripted, is_head: bool, state: &State) -> io::Result<bool> {
+async fn answer(
+    stream: &mut TcpStream,
+    scripted: Scripted,
+    is_head: bool,
+    state: &State,
+) -> io::Result<bool> {
     match scripted {
         Scripted::After(wait, then) => {
             tokio::time::sleep(wait).await;

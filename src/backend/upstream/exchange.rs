@@ -23,6 +23,8 @@ pub(super) struct Answer {
     pub(super) connection: Rc<Connection>,
     /// The place among this worker's connections, held until the body is over.
     pub(super) place: OwnedSemaphorePermit,
+    /// Keeps the pool alive: one that is gone closes connections, which would look like a cut-off body.
+    pub(super) client: awc::Client,
 }
 
 /// How one attempt failed.
@@ -43,7 +45,7 @@ impl Upstream {
         patience: Duration,
     ) -> Result<Answer, BackendError> {
         let now = Instant::now();
-        let admission = self.shared.breaker.admit(now).map_err(|wait| overloaded(wait))?;
+        let admission = self.shared.breaker.admit(now).map_err(overloaded)?;
         let again = match (&body, prepared.method.is_safe()) {
             (Body::Empty, true) => Some(None),
             (Body::Replay(replay), true) => Some(Some(replay.clone())),
@@ -74,7 +76,8 @@ impl Upstream {
 
     async fn attempt(&self, prepared: &Prepared, body: Body, patience: Duration) -> Result<Answer, Failure> {
         let config = &self.shared.limits;
-        let place = timeout(config.connect_timeout, std::sync::Arc::clone(&self.places).acquire_owned()).await;
+        let place =
+            timeout(config.connect_timeout, std::sync::Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             let error = overloaded(config.connect_timeout);
             return Err(Failure { error, counts: false, no_answer_byte: false });
@@ -94,7 +97,7 @@ impl Upstream {
         };
         let (response, connection) = self.answer(sending, &progress, patience).await?;
         match reply::check_framing(&response, &prepared.method) {
-            Ok(()) => Ok(Answer { response, connection, place }),
+            Ok(()) => Ok(Answer { response, connection, place, client: self.client.clone() }),
             Err(problem) => {
                 tracing::warn!(problem, "the backend's answer has more than one reading");
                 connection.poison();
@@ -148,17 +151,22 @@ fn classify(error: &SendRequestError) -> Failure {
     let failure = |error, counts, no_answer_byte| Failure { error, counts, no_answer_byte };
     let failure = match error {
         // The connection ended where an answer should have begun.
-        SendRequestError::Connect(ConnectError::Disconnected) => failure(BackendError::BrokenOff, false, true),
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            failure(BackendError::BrokenOff, false, true)
+        }
         SendRequestError::Connect(_) => failure(BackendError::Unreachable, true, true),
         SendRequestError::Send(_) => failure(BackendError::BrokenOff, false, true),
         SendRequestError::Response(parse) => {
-            let io = std::error::Error::source(parse).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+            let io =
+                std::error::Error::source(parse).and_then(|cause| cause.downcast_ref::<std::io::Error>());
             let reset =
                 io.is_some_and(|io| matches!(io.kind(), ConnectionReset | ConnectionAborted | BrokenPipe));
             failure(BackendError::BrokenOff, false, reset)
         }
         SendRequestError::Body(_) => failure(BackendError::RequestBody, false, false),
-        SendRequestError::Url(_) | SendRequestError::Http(_) => failure(BackendError::Unsendable, false, false),
+        SendRequestError::Url(_) | SendRequestError::Http(_) => {
+            failure(BackendError::Unsendable, false, false)
+        }
         _ => failure(BackendError::BrokenOff, false, false),
     };
     tracing::warn!(%error, counts = failure.counts, "the backend did not answer");

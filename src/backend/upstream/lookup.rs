@@ -93,7 +93,8 @@ impl Upstream {
         if dataset.dataset_id != id {
             return Err(misunderstood("a dataset that is not what was asked for"));
         }
-        let Some(DatasetOwners { experiment_ids }) = self.get(&format!("{path}/experiment-ids")).await? else {
+        let Some(DatasetOwners { experiment_ids }) = self.get(&format!("{path}/experiment-ids")).await?
+        else {
             return Ok(None);
         };
         experiment_ids.iter().map(|id| experiment_id(id)).collect::<Result<_, _>>().map(Some)
@@ -121,7 +122,10 @@ impl Upstream {
         found.map(|found| found.experiment.facts()).transpose()
     }
 
-    pub(super) async fn look_up_experiments(&self, token: Option<&str>) -> Result<ExperimentPage, BackendError> {
+    pub(super) async fn look_up_experiments(
+        &self,
+        token: Option<&str>,
+    ) -> Result<ExperimentPage, BackendError> {
         let token = token.map(|token| format!("&page_token={}", escape(token))).unwrap_or_default();
         let found = self.get(&format!("{PAGE}{token}")).await?;
         let PageReply { experiments, next_page_token } =

@@ -131,7 +131,9 @@ fn passed_on(theirs: &HeaderMap) -> Headers {
             Ok(text) => headers.push(name, text),
             // Latin-1 (a file name in Content-Disposition): kept, since dropping it would turn a download
             // into a page.
-            Err(_) => headers.push(name, &value.as_bytes().iter().copied().map(char::from).collect::<String>()),
+            Err(_) => {
+                headers.push(name, &value.as_bytes().iter().copied().map(char::from).collect::<String>())
+            }
         }
     }
     headers
@@ -187,6 +189,7 @@ struct Streaming {
     left: Option<u64>,
     idle: Duration,
     _place: OwnedSemaphorePermit,
+    _client: awc::Client,
 }
 
 impl Streaming {
@@ -211,6 +214,7 @@ pub(super) fn body_stream(answer: Answer, length: Option<u64>, idle: Duration) -
         left: length,
         idle,
         _place: answer.place,
+        _client: answer.client,
     };
     Box::pin(stream::try_unfold(state, |mut state| async move {
         let Some(response) = state.response.as_mut() else { return Ok(None) };

@@ -57,8 +57,8 @@ impl Prepared {
         caller: Option<&Headers>,
     ) -> Result<Self, BackendError> {
         let path = format!("{}{target}", shared.url.base_path);
-        let uri = Uri::try_from(format!("{}{path}", shared.url.origin()))
-            .map_err(|_| BackendError::Unsendable)?;
+        let uri =
+            Uri::try_from(format!("{}{path}", shared.url.origin())).map_err(|_| BackendError::Unsendable)?;
         // A URI parser has opinions (it drops a fragment, for one); what it kept must be what we meant.
         let kept = uri.path_and_query().is_some_and(|kept| kept.as_str() == path);
         if !target.starts_with('/') || !kept {
