@@ -8,11 +8,8 @@ pub mod manifest;
 pub mod otlp;
 pub mod reserved;
 mod router;
-<<<<<<< HEAD
 mod shape;
-=======
 pub mod trace_filter;
->>>>>>> wire
 
 pub use extract::{Named, Thing, extract};
 pub use manifest::{Access, Handling, Manifest, Matched, Need, Operation, Source, Step, Target};

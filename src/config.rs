@@ -66,9 +66,12 @@ impl Config {
                 .map_err(|error| ConfigError::Unreadable { path: name.clone(), error })?,
             None => String::new(),
         };
-        let malformed =
-            |problem: String| ConfigError::Malformed { path: name.clone(), problem: problem.trim().to_owned() };
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+        let malformed = |problem: String| ConfigError::Malformed {
+            path: name.clone(),
+            problem: problem.trim().to_owned(),
+        };
+        let mut table: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
         let mut problems = Vec::new();
         for (key, value) in environment {
             let Some(rest) = key.strip_prefix("TRACEGATE__") else { continue };
@@ -88,8 +91,7 @@ impl Config {
                 )),
             }
         }
-        let config: Self =
-            table.try_into().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| malformed(error.to_string()))?;
         config.validate(&mut problems);
         if problems.is_empty() { Ok(config) } else { Err(ConfigError::Invalid(problems)) }
     }
@@ -151,7 +153,8 @@ mod tests {
         for key in ["server.listen", "mlflow.url", "TRACEGATE__NOPE__KEY"] {
             assert!(error.contains(key), "{error}");
         }
-        let unknown = Config::from_sources(None, environment(&[("TRACEGATE__SERVER__LISTNE", "x")])).unwrap_err();
+        let unknown =
+            Config::from_sources(None, environment(&[("TRACEGATE__SERVER__LISTNE", "x")])).unwrap_err();
         assert!(unknown.to_string().contains("listne"), "{unknown}");
     }
 }

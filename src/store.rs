@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+pub mod audit_index;
 mod change;
 mod claim_batch;
 mod claims;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use moka::future::Cache;
 
-use crate::access::{ExperimentId, Principal, Securable, TraceId};
 use super::App;
+use crate::access::{ExperimentId, Principal, Securable, TraceId};
 use crate::backend::{Backend, ExperimentFacts, Owned};
 use crate::store::Claim;
 
@@ -27,7 +27,10 @@ impl Default for Owners {
             things: Cache::new(100_000),
             traces: Cache::new(500_000),
             // A rename by a path around Tracegate is noticed after this time.
-            experiments: Cache::builder().max_capacity(100_000).time_to_live(Duration::from_secs(300)).build(),
+            experiments: Cache::builder()
+                .max_capacity(100_000)
+                .time_to_live(Duration::from_secs(300))
+                .build(),
             first_sights: (0..1024).map(|_| tokio::sync::Mutex::new(())).collect(),
         }
     }
@@ -97,7 +100,12 @@ impl Owners {
     }
 
     /// Gives a fresh claim back after the backend definitely refused the write.
-    pub async fn release(&self, app: &App, trace: &TraceId, experiment: &ExperimentId) -> Result<(), LookupError> {
+    pub async fn release(
+        &self,
+        app: &App,
+        trace: &TraceId,
+        experiment: &ExperimentId,
+    ) -> Result<(), LookupError> {
         let _turn = self.turn(trace).await;
         app.store.release_claim(trace, experiment).await?;
         self.traces.invalidate(trace).await;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
+use super::App;
 use super::LookupError;
 use crate::access::ExperimentId;
-use super::App;
 use crate::backend::Backend;
 use crate::wire::Malformed;
 
@@ -95,7 +95,9 @@ impl ArtifactRoots {
         loop {
             let (page, next) = backend.experiments(token.as_deref()).await?;
             for facts in page {
-                if let Some(root) = proxied_path(&facts.artifact_location).and_then(|path| segments(&path).ok()) {
+                if let Some(root) =
+                    proxied_path(&facts.artifact_location).and_then(|path| segments(&path).ok())
+                {
                     fresh.add(root, &facts.id);
                 }
                 app.owners.learn(app, facts).await?;

@@ -79,7 +79,8 @@ fn query(arguments: QueryArguments) -> anyhow::Result<()> {
     .filter_map(|(key, value)| Some((key, value?)))
     .collect();
     let answer = client.call(Method::GET, "audit/events", &wanted, None)?;
-    let columns = ["time_ms", "kind", "principal", "operation", "decision", "status", "securables", "trace_ids"];
+    let columns =
+        ["time_ms", "kind", "principal", "operation", "decision", "status", "securables", "trace_ids"];
     print(&answer, arguments.json, "events", &columns);
     Ok(())
 }

@@ -43,10 +43,8 @@ impl Client {
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        let mut request = client
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token)
-            .query(query);
+        let mut request =
+            client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).query(query);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -96,7 +94,10 @@ pub(super) fn print(answer: &Value, json: bool, list: &str, columns: &[&str]) {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) => {
-            let texts: Vec<String> = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect();
+            let texts: Vec<String> = items
+                .iter()
+                .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+                .collect();
             texts.join(",")
         }
         other => other.to_string(),

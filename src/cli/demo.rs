@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::mlflow_process::MlflowProcess;
 use super::demo_seed::{self, Seeded};
+use super::mlflow_process::MlflowProcess;
 use crate::app::App;
 use crate::config::Config;
 use crate::telemetry::{Metrics, Telemetry};

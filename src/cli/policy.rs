@@ -105,7 +105,8 @@ pub(super) fn run(command: PolicyCommand) -> anyhow::Result<()> {
                 .filter_map(|(key, value)| Some((key, value?)))
                 .collect();
             let answer = client.call(Method::GET, "grants", &query, None)?;
-            let columns = ["id", "principal", "securable", "privilege", "effect", "granted_by", "expires_at_ms"];
+            let columns =
+                ["id", "principal", "securable", "privilege", "effect", "granted_by", "expires_at_ms"];
             print(&answer, json, "grants", &columns);
             return Ok(());
         }
@@ -145,7 +146,11 @@ pub(super) fn explain(arguments: ExplainArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    super::print_line(&format!("{} (policy version {})", text(&answer["decision"]), answer["policy_version"]));
+    super::print_line(&format!(
+        "{} (policy version {})",
+        text(&answer["decision"]),
+        answer["policy_version"]
+    ));
     for step in answer["steps"].as_array().into_iter().flatten() {
         super::print_line(&format!("  - {}", text(step)));
     }

@@ -15,8 +15,10 @@ pub struct LimitsConfig {
     pub otlp_decompressed_bytes: u64,
     /// The most spans in one OTLP body.
     pub otlp_spans: u64,
+    /// The most traces that one OTLP body may write to.
+    pub otlp_traces: usize,
     /// How much of a body is held in memory before it spills to a file, in bytes.
-    pub spill_bytes: u64,
+    pub spill_bytes: usize,
     /// The largest page that is read whole before it is released, in bytes.
     pub page_bytes: u64,
     /// How many upstream pages one narrowed search may read to fill its page.
@@ -30,6 +32,7 @@ impl Default for LimitsConfig {
             otlp_body_bytes: 128 * MIB,
             otlp_decompressed_bytes: 512 * MIB,
             otlp_spans: 200_000,
+            otlp_traces: 10_000,
             spill_bytes: 256 * 1024,
             page_bytes: 64 * MIB,
             refill_pages: 20,

@@ -11,7 +11,7 @@ use super::trail::Trail;
 use crate::access::{Caller, Check, Decision, ExperimentId, Principal, Securable, TraceId};
 use crate::app::App;
 use crate::backend::{Backend, Outgoing};
-use crate::classify::Operation;
+use crate::classify::{Access, Operation};
 use crate::policy::{Permit, Requirement, View};
 use crate::wire::{Body, Head, Reply};
 
@@ -69,8 +69,7 @@ impl Call<'_> {
         for check in &checks {
             trail.demands(check.securable.to_string(), check.privilege.to_string());
         }
-        let requirement =
-            if checks.is_empty() { Requirement::Authenticated } else { Requirement::All(checks.clone()) };
+        let requirement = self.requirement(checks.clone());
         let (decision, permit) = view.authorize(Some(self.caller), &requirement)?;
         self.app.metrics.decision(started.elapsed());
         trail.decision(&decision);
@@ -89,10 +88,17 @@ impl Call<'_> {
         for demand in &self.demands {
             checks.extend(self.chosen(&view, demand)?.iter().cloned());
         }
-        let requirement =
-            if checks.is_empty() { Requirement::Authenticated } else { Requirement::All(checks) };
-        let (_, permit) = view.authorize(Some(self.caller), &requirement)?;
+        let (_, permit) = view.authorize(Some(self.caller), &self.requirement(checks))?;
         permit.ok_or_else(|| Refusal::Denied("access was revoked while the call ran".to_owned()))
+    }
+
+    /// An operation with needs that turned out to name nothing is denied, not open to everybody.
+    fn requirement(&self, checks: Vec<Check>) -> Requirement {
+        if checks.is_empty() && self.operation.access == Access::Authenticated {
+            Requirement::Authenticated
+        } else {
+            Requirement::All(checks)
+        }
     }
 
     /// The checks of a demand: its own, or those that suffice because the caller started the trace.

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn pairs_are_replaced_not_doubled() {
-        let mut body = object(r#"{"tags": [{"key": "mlflow.user", "value": "eve"}, {"key": "x", "value": "y"}]}"#);
+        let mut body =
+            object(r#"{"tags": [{"key": "mlflow.user", "value": "eve"}, {"key": "x", "value": "y"}]}"#);
         set_in_pairs(&mut body, "tags", "mlflow.user", "ann").unwrap();
         assert_eq!(keys_of_pairs(&body, "tags").unwrap(), ["x", "mlflow.user"]);
         assert_eq!(body["tags"][1]["value"], "ann");

@@ -106,6 +106,7 @@ impl From<OtlpError> for Refusal {
             OtlpError::TooLarge { limit } => {
                 Self::TooLarge { what: "decompressed body", limit, key: "otlp_decompressed_bytes" }
             }
+            OtlpError::Io(error) => Self::Internal(format!("an export could not be read: {error}")),
             other => Self::Malformed(Malformed::new("body", other.to_string())),
         }
     }
@@ -122,7 +123,9 @@ impl Refusal {
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
-            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) => (503, "TEMPORARILY_UNAVAILABLE"),
+            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) => {
+                (503, "TEMPORARILY_UNAVAILABLE")
+            }
             Self::Backend(BackendError::Timeout) => (504, "DEADLINE_EXCEEDED"),
             Self::Backend(BackendError::Overloaded { .. }) => (503, "TEMPORARILY_UNAVAILABLE"),
             Self::Backend(_) => (502, "TEMPORARILY_UNAVAILABLE"),

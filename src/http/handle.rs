@@ -11,6 +11,7 @@ mod models;
 mod otlp;
 mod runs;
 mod search;
+mod stamps;
 mod start_trace;
 mod traces;
 
@@ -35,15 +36,23 @@ pub(super) enum After {
     /// Keep only what the caller may see, and fill the page up again.
     Narrow(Narrowed),
     /// A trace was started by someone who may not read it: give back only what was sent.
-    StartedBlind { sent: serde_json::Map<String, serde_json::Value> },
+    StartedBlind {
+        sent: serde_json::Map<String, serde_json::Value>,
+    },
     /// The server mints the id of an MLflow 2 trace: claim it.
     StartedV2(ExperimentId),
     /// Some traces of an export were refused.
-    PartialExport { rejected: u64, message: String },
+    PartialExport {
+        rejected: u64,
+        message: String,
+    },
     ExperimentCreated,
     ExperimentRenamed(ExperimentId),
     ModelCreated(String),
-    ModelRenamed { old: String, new: String },
+    ModelRenamed {
+        old: String,
+        new: String,
+    },
     ModelDeleted(String),
     /// Drop model versions that the caller may not see at these places of a GraphQL answer.
     GraphQl(Vec<Vec<String>>),
@@ -51,16 +60,25 @@ pub(super) enum After {
 
 pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
     match call.operation.handling {
-        Handling::Pass
-        | Handling::Traces
+        Handling::Pass => {
+            stamps::author(call)?;
+            Ok(After::Nothing)
+        }
+        Handling::Traces
         | Handling::DatasetRead
         | Handling::MetricHistoryBulk
-        | Handling::ArtifactRead
         | Handling::ArtifactWrite
-        | Handling::ScorerList
         | Handling::ExperimentByName
         | Handling::ServerInfo
         | Handling::Own => Ok(After::Nothing),
+        // Without a path or an experiment these list everything.
+        Handling::ArtifactRead | Handling::ScorerList => {
+            if call.demands.is_empty() {
+                let everything = crate::access::Securable::workspace();
+                call.demands.push(super::lookup::Demand::on(Privilege::WorkspaceManage, everything));
+            }
+            Ok(After::Nothing)
+        }
         Handling::Page => {
             pages::open(call)?;
             Ok(After::Page)
@@ -72,7 +90,7 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         Handling::Otlp => otlp::prepare(call),
         Handling::TraceTag => traces::tag(call),
         Handling::LinkPrompts => traces::link_prompts(call),
-        Handling::AssessmentWrite => assessments::stamp(call),
+        Handling::AssessmentWrite => assessments::stamp(call).await,
         Handling::RunCreate => runs::create(call),
         Handling::RunTag => runs::tag(call),
         Handling::ExperimentCreate => experiments::create(call).await,

@@ -5,6 +5,7 @@ use super::error::Refusal;
 use crate::access::{Check, ExperimentId, LoggedModelId, Privilege, RunId, Securable, TraceId};
 use crate::backend::Owned;
 use crate::classify::{Named, Target, Thing};
+use crate::wire::Malformed;
 
 /// A privilege needed on the securables that one thing belongs to.
 #[derive(Debug, Clone)]
@@ -50,8 +51,17 @@ impl Demand {
 impl Call<'_> {
     /// Resolves one named thing and adds what it demands.
     pub(super) async fn resolve(&mut self, named: &Named<'_>) -> Result<(), Refusal> {
-        let Thing { target, id } = &named.thing;
-        let privilege = named.need.privilege;
+        self.resolve_thing(named.need.privilege, named.need.own, &named.thing).await
+    }
+
+    /// As [`resolve`](Self::resolve), for a thing found elsewhere than by the manifest.
+    pub(super) async fn resolve_thing(
+        &mut self,
+        privilege: Privilege,
+        own: Option<Privilege>,
+        thing: &Thing,
+    ) -> Result<(), Refusal> {
+        let Thing { target, id } = thing;
         match target {
             Target::Workspace => self.demands.push(Demand::on(privilege, Securable::workspace())),
             Target::Experiment => {
@@ -61,7 +71,7 @@ impl Call<'_> {
             Target::ExperimentName => self.demand_experiment_name(privilege, id).await?,
             Target::Trace => {
                 let trace = TraceId::parse(id)?;
-                self.demand_trace(privilege, named.need.own, &trace).await?;
+                self.demand_trace(privilege, own, &trace).await?;
             }
             Target::Run => {
                 RunId::parse(id)?;
@@ -73,12 +83,17 @@ impl Call<'_> {
             }
             Target::Dataset => self.demand_owned(privilege, Owned::Dataset, "dataset", id).await?,
             Target::Issue => self.demand_owned(privilege, Owned::Issue, "issue", id).await?,
-            Target::LabelSchema => self.demand_owned(privilege, Owned::LabelSchema, "label schema", id).await?,
-            Target::ReviewQueue => self.demand_owned(privilege, Owned::ReviewQueue, "review queue", id).await?,
+            Target::LabelSchema => {
+                self.demand_owned(privilege, Owned::LabelSchema, "label schema", id).await?
+            }
+            Target::ReviewQueue => {
+                self.demand_owned(privilege, Owned::ReviewQueue, "review queue", id).await?
+            }
             Target::PromptJob => self.demand_owned(privilege, Owned::PromptJob, "job", id).await?,
             Target::Artifact => self.demand_artifact(privilege, id).await?,
             Target::RegisteredModel => self.demand_model(privilege, id)?,
             Target::ModelSource => self.demand_model_source(id).await?,
+            Target::PromptUri => self.demand_model(privilege, prompt_name(id)?)?,
         }
         Ok(())
     }
@@ -226,12 +241,21 @@ impl Call<'_> {
             }
             [] | ["traces"] => {
                 // Whoever may delete an experiment's whole tree may delete the experiment.
-                self.demands.push(Demand::on(Privilege::ExperimentDelete, Securable::experiment(&experiment)));
+                self.demands
+                    .push(Demand::on(Privilege::ExperimentDelete, Securable::experiment(&experiment)));
             }
             _ => self.demands.push(Demand::on(privilege, Securable::experiment(&experiment))),
         }
         Ok(())
     }
+}
+
+/// The prompt that `prompts:/NAME/VERSION` or `prompts:/NAME@ALIAS` names.
+fn prompt_name(uri: &str) -> Result<&str, Malformed> {
+    let refuse = || Malformed::new("prompt uri", "must be `prompts:/NAME/VERSION` or `prompts:/NAME@ALIAS`");
+    let rest = uri.strip_prefix("prompts:/").ok_or_else(refuse)?.trim_start_matches('/');
+    let (name, version) = rest.rsplit_once('/').or_else(|| rest.rsplit_once('@')).ok_or_else(refuse)?;
+    if name.is_empty() || version.is_empty() || name.contains(['/', '@']) { Err(refuse()) } else { Ok(name) }
 }
 
 /// What MLflow's clients send as the source of a prompt's version, which has no artifacts.

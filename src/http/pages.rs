@@ -75,11 +75,7 @@ pub(super) fn seal_in(call: &Call<'_>, page: &mut Map<String, Value>) -> Result<
 }
 
 /// Keeps what the caller may see of a page, and reads on until the page is full.
-pub(super) async fn narrow(
-    call: &mut Call<'_>,
-    narrowed: Narrowed,
-    reply: Reply,
-) -> Result<Reply, Refusal> {
+pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply) -> Result<Reply, Refusal> {
     let status = reply.status;
     let mut page = read(call, &reply.headers, reply.body).await?;
     let mut current = current_token(call);
@@ -185,9 +181,7 @@ fn position(call: &Call<'_>, position: Position) -> Result<String, Refusal> {
 /// What a token is bound to: the caller, the operation, and the request but for its page.
 fn context(call: &Call<'_>) -> String {
     let mut hash = Sha256::new();
-    let of_page = |key: &str| {
-        matches!(key, "page_token" | "pageToken" | "max_results" | "maxResults")
-    };
+    let of_page = |key: &str| matches!(key, "page_token" | "pageToken" | "max_results" | "maxResults");
     match &call.json {
         Some(object) => {
             for (key, value) in object.iter().filter(|(key, _)| !of_page(key)) {

@@ -236,7 +236,8 @@ fn refuse_other_workspaces(headers: &Headers) -> Result<(), Refusal> {
     match headers.one("x-mlflow-workspace")? {
         None | Some("" | "default") => Ok(()),
         Some(_) => {
-            Err(Malformed::new("header `x-mlflow-workspace`", "only the workspace `default` is served").into())
+            Err(Malformed::new("header `x-mlflow-workspace`", "only the workspace `default` is served")
+                .into())
         }
     }
 }

@@ -143,12 +143,14 @@ mod tests {
     #[test]
     fn calls_are_counted_by_operation_decision_and_status() {
         let metrics = Metrics::default();
-        let labels =
-            CallLabels { operation: "unknown".to_owned(), decision: "deny".to_owned(), status: 404 };
+        let labels = CallLabels { operation: "unknown".to_owned(), decision: "deny".to_owned(), status: 404 };
         metrics.call(labels.clone(), Duration::from_millis(1));
         metrics.call(labels, Duration::from_millis(1));
         let text = metrics.encode();
-        assert!(text.contains("tracegate_calls_total{operation=\"unknown\",decision=\"deny\",status=\"404\"} 2"), "{text}");
+        assert!(
+            text.contains("tracegate_calls_total{operation=\"unknown\",decision=\"deny\",status=\"404\"} 2"),
+            "{text}"
+        );
         assert!(text.contains("tracegate_unknown_routes_total 2"), "{text}");
     }
 }

@@ -28,6 +28,11 @@ impl ReplayBody {
         Self(MemoryOrFile::Memory(bytes.into()))
     }
 
+    /// A body in a file, of which the first `length` bytes count.
+    pub fn file(file: std::fs::File, length: u64) -> Self {
+        Self(MemoryOrFile::File { file: Arc::new(file), length })
+    }
+
     pub fn len(&self) -> u64 {
         match &self.0 {
             MemoryOrFile::Memory(bytes) => bytes.len() as u64,

@@ -6,12 +6,21 @@ use super::super::call::Call;
 use super::super::edit;
 use super::super::error::Refusal;
 use super::After;
+use crate::access::Privilege;
+use crate::backend::Owned;
 use crate::wire::Malformed;
 
-pub(super) fn stamp(call: &mut Call<'_>) -> Result<After, Refusal> {
+pub(super) async fn stamp(call: &mut Call<'_>) -> Result<After, Refusal> {
     let author = call.caller.principal.name.clone();
-    let Some(object) = &call.json else { return Ok(After::Nothing) };
-    if edit::child(object, &["assessment", "source"])?.is_none() {
+    let Some(object) = call.json.clone() else { return Ok(After::Nothing) };
+    if let Some(assessment) = edit::child(&object, &["assessment"])?
+        && crate::wire::json::field(assessment, "issue")?.is_some()
+    {
+        // The name of an assessment that refers to an issue is that issue's id, of whatever experiment.
+        let issue = edit::text(assessment, "assessment_name")?.unwrap_or_default();
+        call.demand_owned(Privilege::TraceRead, Owned::Issue, "issue", issue).await?;
+    }
+    if edit::child(&object, &["assessment", "source"])?.is_none() {
         return Ok(After::Nothing);
     }
     if let Some(assessment) = edit::child_mut(call.edit(), &["assessment"])? {

@@ -124,7 +124,12 @@ pub(super) async fn renamed(
 
 pub(super) fn tag(call: &mut Call<'_>) -> Result<After, Refusal> {
     let object = call.json.clone().unwrap_or_default();
-    refuse_reserved_tag(edit::text(&object, "key")?.unwrap_or_default())?;
+    let key = edit::text(&object, "key")?.unwrap_or_default();
+    refuse_reserved_tag(key)?;
+    if reserved::archival_experiment_tag(key) {
+        let id = ExperimentId::parse(edit::text(&object, "experiment_id")?.unwrap_or_default())?;
+        call.demands.push(Demand::on(Privilege::ExperimentManage, Securable::experiment(&id)));
+    }
     Ok(After::Nothing)
 }
 

@@ -11,7 +11,7 @@ use super::super::trail::Trail;
 use super::After;
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
 use crate::classify::otlp::{self, Export, OtlpError, OtlpLimits};
-use crate::wire::{Body, Malformed, Reply, ReplayBody};
+use crate::wire::{Body, Malformed, ReplayBody, Reply};
 
 /// Bodies up to this size are read on the worker itself; larger ones beside it, in bytes.
 const READ_INLINE: u64 = 256 * 1024;
@@ -50,7 +50,7 @@ pub(super) async fn claim(
     for settled in settled {
         match settled? {
             (spans, Settled::Refused(reason)) => {
-                rejected += u64::from(spans.spans);
+                rejected += spans.spans;
                 refused.insert(spans.trace.clone(), reason);
             }
             (spans, Settled::Ours { fresh: true }) => fresh.push((spans.trace.clone(), experiment.clone())),
@@ -143,16 +143,14 @@ impl Media {
 }
 
 async fn read(call: &Call<'_>, body: &ReplayBody, media: &Media) -> Result<Export, Refusal> {
-    let limits = OtlpLimits {
-        max_decompressed_bytes: call.app.config.limits.otlp_decompressed_bytes,
-        max_spans: call.app.config.limits.otlp_spans,
-        ..OtlpLimits::default()
-    };
+    let limits = limits(call);
     let (read_body, media) = (body.clone(), media.clone());
-    let read = move || {
-        otlp::read_export(&read_body, &media.content_type, media.content_encoding.as_deref(), &limits)
-    };
-    if body.len() <= READ_INLINE && body.as_memory().is_some() && call.head.headers.get("content-encoding").is_none() {
+    let read =
+        move || otlp::read_export(&read_body, &media.content_type, media.content_encoding.as_deref(), limits);
+    if body.len() <= READ_INLINE
+        && body.as_memory().is_some()
+        && call.head.headers.get("content-encoding").is_none()
+    {
         return Ok(read()?);
     }
     beside(read).await
@@ -166,13 +164,23 @@ async fn without(
 ) -> Result<ReplayBody, Refusal> {
     let media = media.clone();
     let directory = call.app.config.server.data_dir.clone();
+    let limits = limits(call);
     beside(move || {
         let mut file = tempfile::tempfile_in(directory).map_err(OtlpError::from)?;
         let encoding = media.content_encoding.as_deref();
-        let length = otlp::without_traces(&body, &media.content_type, encoding, &refused, &mut file)?;
+        let length = otlp::without_traces(&body, &media.content_type, encoding, limits, &refused, &mut file)?;
         Ok(ReplayBody::file(file, length))
     })
     .await
+}
+
+fn limits(call: &Call<'_>) -> OtlpLimits {
+    let limits = &call.app.config.limits;
+    OtlpLimits {
+        max_decompressed_bytes: limits.otlp_decompressed_bytes,
+        max_spans: limits.otlp_spans,
+        max_traces: limits.otlp_traces,
+    }
 }
 
 async fn beside<T: Send + 'static>(

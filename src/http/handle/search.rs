@@ -69,7 +69,9 @@ pub(super) async fn keep(call: &Call<'_>, keep: Keep, entry: &Value) -> Result<b
     match keep {
         Keep::Experiments => {
             let id = text("experiment_id").and_then(|id| ExperimentId::parse(id).ok());
-            let (Some(id), Some(name)) = (id, text("name")) else { return Err(BackendError::BrokenOff.into()) };
+            let (Some(id), Some(name)) = (id, text("name")) else {
+                return Err(BackendError::BrokenOff.into());
+            };
             let facts = ExperimentFacts {
                 id: id.clone(),
                 name: name.to_owned(),

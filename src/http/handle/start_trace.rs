@@ -9,6 +9,7 @@ use super::super::pages;
 use super::super::trail::Trail;
 use super::{After, assessments, has_on_all};
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
+use crate::backend::Owned;
 use crate::classify::reserved;
 use crate::http::edit::{self, child, child_mut, text};
 use crate::wire::{Malformed, Reply};
@@ -21,10 +22,10 @@ const LOCATIONS: [&str; 2] = ["mlflow.artifactLocation", "mlflow.trace.spansLoca
 /// `POST /api/3.0/mlflow/traces`: the client chose the id, so it must be free or already this experiment's.
 pub(super) async fn v3(call: &mut Call<'_>) -> Result<After, Refusal> {
     let object = call.json.clone().unwrap_or_default();
-    let info = child(&object, &TRACE_INFO)?
-        .ok_or_else(|| Malformed::new("trace.trace_info", "is missing"))?
-        .clone();
-    let id = text(&info, "trace_id")?.ok_or_else(|| Malformed::new("trace.trace_info.trace_id", "is missing"))?;
+    let info =
+        child(&object, &TRACE_INFO)?.ok_or_else(|| Malformed::new("trace.trace_info", "is missing"))?.clone();
+    let id =
+        text(&info, "trace_id")?.ok_or_else(|| Malformed::new("trace.trace_info.trace_id", "is missing"))?;
     let trace = TraceId::parse(id)?;
     let location = child(&info, &["trace_location", "mlflow_experiment"])?
         .ok_or_else(|| Malformed::new("trace.trace_info.trace_location", "must be an MLflow experiment"))?;
@@ -42,6 +43,15 @@ pub(super) async fn v3(call: &mut Call<'_>) -> Result<After, Refusal> {
         call.demands.push(demand);
     }
     refuse_reserved(&info)?;
+    // Metadata may link the trace to a run and a logged model of any experiment.
+    for (key, kind, what) in
+        [("mlflow.sourceRun", Owned::Run, "run"), ("mlflow.modelId", Owned::LoggedModel, "logged model")]
+    {
+        let named = child(&info, &["trace_metadata"])?.and_then(|metadata| metadata.get(key));
+        if let Some(id) = named.and_then(Value::as_str).filter(|id| !id.is_empty()) {
+            call.demand_owned(Privilege::TraceWrite, kind, what, id).await?;
+        }
+    }
     let embedded = info.get("assessments").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     if embedded {
         call.demands.push(Demand::on(Privilege::AssessmentWrite, securable.clone()));
@@ -75,10 +85,8 @@ pub(super) async fn blind(
     let status = reply.status;
     let answered = pages::read(call, &reply.headers, reply.body).await?;
     let tags = child(&answered, &["trace", "trace_info", "tags"])?;
-    let locations: Vec<(&str, String)> = LOCATIONS
-        .into_iter()
-        .filter_map(|key| Some((key, tags?.get(key)?.as_str()?.to_owned())))
-        .collect();
+    let locations: Vec<(&str, String)> =
+        LOCATIONS.into_iter().filter_map(|key| Some((key, tags?.get(key)?.as_str()?.to_owned()))).collect();
     if let Some(info) = child_mut(&mut sent, &TRACE_INFO)? {
         for (key, value) in locations {
             edit::set_in_map(info, "tags", key, &value)?;
@@ -90,8 +98,8 @@ pub(super) async fn blind(
 /// `POST /api/2.0/mlflow/traces`: the server mints the id.
 pub(super) fn v2(call: &mut Call<'_>) -> Result<After, Refusal> {
     let object = call.json.clone().unwrap_or_default();
-    let experiment = text(&object, "experiment_id")?
-        .ok_or_else(|| Malformed::new("experiment_id", "is missing"))?;
+    let experiment =
+        text(&object, "experiment_id")?.ok_or_else(|| Malformed::new("experiment_id", "is missing"))?;
     let experiment = ExperimentId::parse(experiment)?;
     refuse_reserved(&object)?;
     let author = call.caller.principal.name.clone();
@@ -118,9 +126,13 @@ pub(super) async fn claim_minted(
     if !has_on_all(call, Privilege::TraceRead, std::slice::from_ref(experiment))?
         && let Some(info) = info
     {
-        info.retain(|key, _| matches!(key.as_str(), "request_id" | "experiment_id" | "timestamp_ms" | "status" | "tags"));
+        info.retain(|key, _| {
+            matches!(key.as_str(), "request_id" | "experiment_id" | "timestamp_ms" | "status" | "tags")
+        });
         if let Some(Value::Array(tags)) = info.get_mut("tags") {
-            tags.retain(|tag| tag.get("key").and_then(Value::as_str).is_some_and(|key| LOCATIONS.contains(&key)));
+            tags.retain(|tag| {
+                tag.get("key").and_then(Value::as_str).is_some_and(|key| LOCATIONS.contains(&key))
+            });
         }
     }
     Ok(pages::written(status, &answered))

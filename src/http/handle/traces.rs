@@ -21,8 +21,18 @@ pub(super) struct Mask {
 
 /// What a trace may show to someone who may only list it: the allow-list of either MLflow version.
 const LISTED_FIELDS: [&str; 12] = [
-    "trace_id", "trace_location", "request_time", "execution_duration", "state", "tags", "trace_metadata",
-    "request_id", "experiment_id", "timestamp_ms", "execution_time_ms", "status",
+    "trace_id",
+    "trace_location",
+    "request_time",
+    "execution_duration",
+    "state",
+    "tags",
+    "trace_metadata",
+    "request_id",
+    "experiment_id",
+    "timestamp_ms",
+    "execution_time_ms",
+    "status",
 ];
 /// Metadata that only measures.
 const LISTED_METADATA: [&str; 3] =
@@ -133,7 +143,9 @@ pub(super) fn tag(call: &mut Call<'_>) -> Result<After, Refusal> {
 pub(super) fn link_prompts(call: &mut Call<'_>) -> Result<After, Refusal> {
     let object = call.json.clone().unwrap_or_default();
     let refuse = || Malformed::new("prompt_versions", "must be a list of name and version");
-    let Some(Value::Array(versions)) = json::field(&object, "prompt_versions")? else { return Err(refuse().into()) };
+    let Some(Value::Array(versions)) = json::field(&object, "prompt_versions")? else {
+        return Err(refuse().into());
+    };
     for version in versions {
         let name = edit::text(version.as_object().ok_or_else(refuse)?, "name")?.ok_or_else(refuse)?;
         call.demand_model(Privilege::ModelRead, name)?;

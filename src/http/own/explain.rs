@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, Refusal, demand, managing, object};
-use crate::access::{Caller, Check, ExperimentId, Principal, Privilege, Proof, Scheme, Securable, SecurableKind};
+use crate::access::{
+    Caller, Check, ExperimentId, Principal, Privilege, Proof, Scheme, Securable, SecurableKind,
+};
 use crate::wire::Malformed;
 
 /// `GET whoami`
@@ -50,11 +52,8 @@ pub(super) async fn policy(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     let state = call.app.store.policy().await?;
     let since = (state.version - 100).max(0);
     let changes = call.app.store.policy_changes(since, 100).await?;
-    let memberships: Vec<Value> = state
-        .memberships
-        .iter()
-        .map(|(group, member)| json!({ "group": group, "member": member }))
-        .collect();
+    let memberships: Vec<Value> =
+        state.memberships.iter().map(|(group, member)| json!({ "group": group, "member": member })).collect();
     Ok(object(json!({
         "policy_version": state.version,
         "grants": state.grants,

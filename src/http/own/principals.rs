@@ -37,8 +37,7 @@ pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map
     let principal: Principal = call.param("principal").parse()?;
     let wanted: Active = sent_as(call).await?;
     let by = call.caller.principal.to_string();
-    let change =
-        call.app.store.set_active(&principal, wanted.active, &by, call.app.clock.now()).await?;
+    let change = call.app.store.set_active(&principal, wanted.active, &by, call.app.clock.now()).await?;
     call.app.identity.forget();
     settle(call.app, trail, change).await?;
     Ok(object(json!({ "principal": principal, "active": wanted.active })))
@@ -47,11 +46,8 @@ pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map
 /// `GET groups`
 pub(super) async fn groups(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
     let state = call.app.store.policy().await?;
-    let members: Vec<Value> = state
-        .memberships
-        .iter()
-        .map(|(group, member)| json!({ "group": group, "member": member }))
-        .collect();
+    let members: Vec<Value> =
+        state.memberships.iter().map(|(group, member)| json!({ "group": group, "member": member })).collect();
     Ok(object(json!({ "memberships": members })))
 }
 

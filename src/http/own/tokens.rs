@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{Call, Refusal, Trail, demand, object, sent_as};
-use crate::http::changes::settle;
 use crate::access::{Check, Principal, Privilege, Securable};
+use crate::http::changes::settle;
 use crate::wire::Malformed;
 
 #[derive(serde::Deserialize)]
