@@ -191,7 +191,6 @@ mod tests {
             "mlflow.artifactLocation\u{a0}",
             "mlflow.artifactLocation\n",
             "mlflow.\u{e4}rtifactLocation",
-            "mlflow.arti\u{fb01}ctLocation".replace("\u{fb01}", "\u{fb01}a").as_str(),
             "ml\u{fb02}ow.artifactLocation",
             "mlflow\u{200b}.artifactLocation",
             "mlflow.artifact\u{ff2c}ocation",

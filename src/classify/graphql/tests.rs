@@ -145,6 +145,8 @@ fn what_names_nothing_known_is_refused() {
         "{ ...F } fragment F on Query { ...G } fragment G on Query { ...F }",
         "{ ...F }",
         "{ ...F } fragment F on Query { __typename } fragment F on Query { mlflowGetRun(input: {runId: \"1\"}) { apiError { code } } }",
+        "{ mlflowGetRun(input: {runId: \"\"\"1\"\"\"}) { apiError { code } } }",
+        "{ mlflowGetRun(input: {runId: \"\\u{31}\"}) { apiError { code } } }",
         "{ __typename @defer }",
         "query @live { __typename }",
         "{ __typename(x: 1) }",

@@ -1,6 +1,6 @@
 //! Opens a body behind its content encoding, with a cap on what comes out.
 
-use std::io::{BufRead, BufReader, Cursor, Error, ErrorKind, Read, Result};
+use std::io::{BufRead, BufReader, Chain, Cursor, Error, ErrorKind, Read, Result};
 
 use flate2::read::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
@@ -77,9 +77,12 @@ fn inflate(mut raw: Box<dyn Read + Send>) -> Result<Inflate> {
     })
 }
 
+/// The header that was looked at, and the rest.
+type Rejoined = Chain<Cursor<[u8; 2]>, Box<dyn Read + Send>>;
+
 /// One deflate stream, complete, and nothing after it.
 struct Inflate {
-    input: BufReader<std::io::Chain<Cursor<[u8; 2]>, Box<dyn Read + Send>>>,
+    input: BufReader<Rejoined>,
     state: Decompress,
     done: bool,
 }
