@@ -5,7 +5,6 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.ONESHELL:
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tracegate
 # One build directory for every clone, unless the caller has one already.
@@ -45,9 +44,9 @@ test: test-rust test-routes test-clients
 
 # The store's tests start a PostgreSQL of their own, from the server programs on PATH.
 test-rust: rust
-	server_programs=$$(tests/setup/postgresql.sh)
-	echo "PostgreSQL server programs: $$server_programs"
-	PATH="$$server_programs:$$PATH" cargo test --all-targets
+	server_programs=$$(tests/setup/postgresql.sh) && \
+	  echo "PostgreSQL server programs: $$server_programs" && \
+	  PATH="$$server_programs:$$PATH" cargo test --all-targets
 
 test-routes: clients-3 rust
 	cargo build --bin tracegate
