@@ -122,7 +122,7 @@ def secret_lab(gate):
 def seeded(as_caller, support_bot, secret_lab):
     """One of each thing in the two experiments, made by those who may."""
     alice, dave = as_caller("alice"), as_caller("dave")
-    trace = alice.run("write_trace", experiment_id=support_bot, text="seeded question", tags={"team": "blue"}).value
+    trace = alice.run("write_trace", experiment_id=support_bot, text="seeded question", tags={"origin": "seed"}).value
     foreign = dave.run("write_trace", experiment_id=secret_lab, text="the secret formula").value
     return SimpleNamespace(
         trace=trace,

@@ -44,7 +44,7 @@ def test_a_large_trace_passes_whole(alice, support_bot):
 def test_search_over_one_experiment_filters_and_sorts(alice, support_bot, seeded):
     found = alice.run(
         "search_traces", experiment_ids=[support_bot],
-        filter_string="tags.team = 'blue'", order_by=["timestamp_ms DESC"],
+        filter_string="tags.origin = 'seed'", order_by=["timestamp_ms DESC"],
     ).value
     assert seeded.trace in [trace["id"] for trace in found]
     assert all(trace["spans"] > 0 for trace in found)
