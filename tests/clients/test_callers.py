@@ -50,7 +50,7 @@ class TestAgentWhoMayIngest:
     def test_does_not_read_back_what_it_wrote(self, as_caller, support_bot):
         agent = as_caller("agent")
         own = agent.run("write_trace", experiment_id=support_bot).value
-        agent.run("get_trace", trace_id=own).assert_refused("trace.read", "trace.list")
+        agent.run("get_trace", trace_id=own).assert_refused("trace.read")
 
 
 class TestCarolWhoHasNothing:
@@ -67,8 +67,8 @@ class TestCarolWhoHasNothing:
         missing_id = "tr-" + "0" * 32
         hidden = carol.run("get_trace", trace_id=seeded.trace)
         missing = carol.run("get_trace", trace_id=missing_id)
-        hidden.assert_refused("trace.read", "trace.list")
-        missing.assert_refused("trace.read", "trace.list")
+        hidden.assert_refused("trace.read")
+        missing.assert_refused("trace.read")
 
     def test_cannot_take_a_hidden_name(self, as_caller):
         carol = as_caller("carol")
@@ -79,7 +79,7 @@ class TestSearchesOverSeveralExperiments:
     def test_one_foreign_experiment_refuses_the_whole_search(self, as_caller, support_bot, secret_lab, seeded):
         for who in ("alice", "bob"):
             outcome = as_caller(who).run("search_traces", experiment_ids=[support_bot, secret_lab])
-            outcome.assert_refused("trace.list", "trace.read")
+            outcome.assert_refused("trace.list")
             assert seeded.foreign_trace not in str(outcome.error)
 
     def test_runs_of_a_foreign_experiment_stay_out(self, as_caller, support_bot, secret_lab, seeded):
@@ -132,7 +132,7 @@ class TestCreators:
         experiment = carol.run("create_experiment", name=name).value
         trace_id = carol.run("write_trace", experiment_id=experiment).value
         carol.run("set_trace_tag", trace_id=trace_id).value
-        alice.run("get_trace", trace_id=trace_id).assert_refused("trace.read", "trace.list")
+        alice.run("get_trace", trace_id=trace_id).assert_refused("trace.read")
         assert alice.run("find_experiment", name=name).value is None
         carol.run("delete_experiment", experiment_id=experiment).value
 

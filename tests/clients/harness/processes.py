@@ -196,7 +196,8 @@ def start_serve(directory, mlflow_url, port=None, **environment):
     return start(
         "tracegate serve", [tracegate_binary(), "serve", "--config", config], url,
         directory / "serve.log", clean_environment(**environment), directory,
-        lambda: answers(url + "/health"), 60,
+        # Its own health: MLflow may be down when it starts.
+        lambda: answers(url + "/healthz"), 60,
     )
 
 
