@@ -1,0 +1,102 @@
+# What people run: make demo, make test, make lint, make bench.
+# Everything that these need is set up on first use, in the open, under $(CACHE); a second
+# run finds it there.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tracegate
+# One build directory for every clone, unless the caller has one already.
+CARGO_TARGET_DIR ?= $(CACHE)/target
+export CARGO_TARGET_DIR
+
+CLIENTS_3 := $(CACHE)/clients-3.17
+CLIENTS_2 := $(CACHE)/clients-2.22
+DEBUG_BINARY := $(CARGO_TARGET_DIR)/debug/tracegate
+RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
+
+# No telemetry from the MLflow that the tests and the demo start.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help
+help:
+	@printf '%s\n' \
+	  'make demo    Tracegate before a real MLflow server, with callers to try (DEMO_ARGS="--port 8080")' \
+	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
+	  'make lint    formatting and clippy' \
+	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
+	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
+	  'make clean   remove build output and the Python environments'
+
+# --- what people look at ------------------------------------------------------------------
+
+.PHONY: demo
+demo: clients-3 rust
+	cargo build --release --bin tracegate
+	PATH="$(CLIENTS_3)/bin:$$PATH" "$(RELEASE_BINARY)" demo $(DEMO_ARGS)
+
+# --- tests --------------------------------------------------------------------------------
+
+.PHONY: test test-rust test-routes test-clients
+test: test-rust test-routes test-clients
+
+# The store's tests start a PostgreSQL of their own, from the server programs on PATH.
+test-rust: rust
+	server_programs=$$(tests/setup/postgresql.sh) && \
+	  echo "PostgreSQL server programs: $$server_programs" && \
+	  PATH="$$server_programs:$$PATH" cargo test --all-targets
+
+test-routes: clients-3 rust
+	cargo build --bin tracegate
+	mkdir -p "$(CACHE)"
+	"$(DEBUG_BINARY)" routes --json >"$(CACHE)/routes.json"
+	"$(CLIENTS_3)/bin/python" tests/routes/compare_routes.py "$(CACHE)/routes.json"
+
+# Real MLflow clients, through a real Tracegate, to a real MLflow server.
+test-clients: clients-3 clients-2 rust
+	cargo build --bin tracegate
+	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients $(PYTEST_ARGS)
+
+# The same scenarios straight at MLflow: is a failure ours or the scenario's?
+.PHONY: test-clients-direct
+test-clients-direct: clients-3 clients-2
+	MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients --direct $(PYTEST_ARGS)
+
+# --- quality ------------------------------------------------------------------------------
+
+.PHONY: lint deny
+lint: rust
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+deny: rust
+	@command -v cargo-deny >/dev/null || { echo 'error: cargo-deny is not installed; get it with: cargo install --locked cargo-deny' >&2; exit 1; }
+	cargo deny check
+
+# --- speed --------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: clients-3 rust
+	tests/setup/bench_tools.sh
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
+
+# --- set-up -------------------------------------------------------------------------------
+
+.PHONY: rust clients-3 clients-2 clean
+rust:
+	@command -v cargo >/dev/null || { echo 'error: cargo was not found; install Rust 1.95 or later from https://rustup.rs' >&2; exit 1; }
+
+clients-3:
+	tests/setup/python_clients.sh 3.17 "$(CLIENTS_3)"
+
+clients-2:
+	tests/setup/python_clients.sh 2.22 "$(CLIENTS_2)"
+
+clean:
+	cargo clean
+	rm -rf "$(CLIENTS_3)" "$(CLIENTS_2)" "$(CACHE)/routes.json"
