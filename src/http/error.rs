@@ -27,8 +27,6 @@ pub enum Refusal {
     #[error("{0}")]
     NotFound(String),
     #[error("{0}")]
-    AlreadyExists(String),
-    #[error("{0}")]
     NotOffered(String),
     #[error("no decision can be made now: {0}")]
     Policy(#[from] Unavailable),
@@ -116,7 +114,6 @@ impl Refusal {
     fn parts(&self) -> (u16, &'static str) {
         match self {
             Self::Malformed(_) | Self::Client(_) => (400, "INVALID_PARAMETER_VALUE"),
-            Self::AlreadyExists(_) => (400, "RESOURCE_ALREADY_EXISTS"),
             Self::TooLarge { .. } => (413, "INVALID_PARAMETER_VALUE"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::backend::{Backend, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
 use crate::policy::Requirement;
-use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Reply, json};
+use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
 /// Answers one request. Whatever happens inside, the answer has the clients' error shape, the decision
 /// headers, and a record.
@@ -94,6 +94,9 @@ async fn run(
     trail.operation(&operation.name);
     tracing::Span::current().record("operation", &operation.name);
     let (stream, length) = convert::body(request, payload);
+    if operation.template.len() > 1 && operation.template.ends_with('/') {
+        head.path.end_with_slash();
+    }
     if operation.access == Access::Public {
         return public(app, backend, head, &matched, trail).await;
     }
@@ -225,6 +228,10 @@ async fn read_body(
         return Ok((Body::memory(bytes), Some(object)));
     }
     let empty = length == Some(0);
+    if head.method == Method::Delete {
+        // Its ids are in the path and the query; a body could only name others.
+        return Ok((Body::Empty, None));
+    }
     if head.method.is_read() && !empty {
         return Err(Malformed::new("body", format!("is not read by {} here", head.method)).into());
     }

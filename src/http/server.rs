@@ -64,7 +64,9 @@ impl Running {
         };
         let (served, ()) = tokio::join!(self.server, stop);
         self.policy.abort();
-        self.app.records.close().await;
+        if let Err(error) = self.app.records.close().await {
+            tracing::error!(%error, "the audit chain could not be closed");
+        }
         tracing::info!("stopped");
         Ok(served?)
     }

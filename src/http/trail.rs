@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::access::{
-    AuditError, AuditSink, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome,
-    PolicyChange, RequestContext, TraceId, Verdict,
+    AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome, PolicyChange,
+    RequestContext, TraceId, Verdict,
 };
 use crate::app::App;
 use crate::telemetry::CallLabels;

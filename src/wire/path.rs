@@ -16,6 +16,8 @@ const MAX_SEGMENTS: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct CanonicalPath {
     segments: Vec<String>,
+    /// Written back at the end; only where an upstream route has one.
+    trailing_slash: bool,
 }
 
 impl CanonicalPath {
@@ -33,17 +35,22 @@ impl CanonicalPath {
         let relative = relative.strip_suffix('/').unwrap_or(relative);
         // `//` is a root and an empty segment, not a root with a trailing slash.
         if relative.is_empty() && raw.len() < 2 {
-            return Ok(Self { segments: Vec::new() });
+            return Ok(Self { segments: Vec::new(), trailing_slash: false });
         }
         let segments = relative.split('/').map(decode_segment).collect::<Result<Vec<_>, _>>()?;
         if segments.len() > MAX_SEGMENTS {
             return Err(refuse(format!("has more than {MAX_SEGMENTS} segments")));
         }
-        Ok(Self { segments })
+        Ok(Self { segments, trailing_slash: false })
     }
 
     pub fn segments(&self) -> &[String] {
         &self.segments
+    }
+
+    /// Spells the path with a slash at its end, for the upstream routes that are only found so.
+    pub fn end_with_slash(&mut self) {
+        self.trailing_slash = !self.segments.is_empty();
     }
 
     /// Whether a segment was sent with an encoded `/` or `\` in it. Upstream servers decode the whole
@@ -60,7 +67,7 @@ impl CanonicalPath {
             encoded.push('/');
             super::percent::encode(segment, |byte| matches!(byte, b':' | b'@'), &mut encoded);
         }
-        if encoded.is_empty() {
+        if encoded.is_empty() || self.trailing_slash {
             let _ = encoded.write_char('/');
         }
         encoded

@@ -15,7 +15,7 @@ use crate::wire::{Malformed, Reply, json};
 
 /// Which experiments' traces are masked on a page.
 #[derive(Default)]
-pub(super) struct Mask {
+pub(in crate::http) struct Mask {
     listed_only: Vec<ExperimentId>,
 }
 
