@@ -42,7 +42,7 @@ pub(super) fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     actix_web::rt::System::new().block_on(async {
         let mut config = Config::load(None)?;
         config.server.listen = format!("127.0.0.1:{}", arguments.port);
-        config.server.data_dir = data_dir.join("tracegate");
+        config.server.data_dir = data_dir.clone();
         let metrics = Metrics::default();
         let telemetry = Telemetry::start(&config.telemetry, &metrics)?;
         let mlflow = match &arguments.mlflow_url {

@@ -149,8 +149,11 @@ pub(super) async fn finish(
 ) -> Result<Reply, Refusal> {
     if reply.status >= 300 {
         return match after {
-            After::ExperimentCreated => experiments::create_failed(call, reply).await,
-            After::ModelCreated(name) => models::create_failed(call, &name, reply).await,
+            After::ExperimentCreated => experiments::name_refused(call, "name", reply).await,
+            After::ExperimentRenamed(_) => experiments::name_refused(call, "new_name", reply).await,
+            After::ModelCreated(name) | After::ModelRenamed { new: name, .. } => {
+                models::name_refused(call, &name, reply).await
+            }
             _ => Ok(reply),
         };
     }

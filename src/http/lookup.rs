@@ -190,7 +190,7 @@ impl Call<'_> {
             }
             return self.demand_model(Privilege::ModelRead, first);
         }
-        if source == PROMPT_SOURCE {
+        if PROMPT_SOURCES.contains(&source) {
             return Ok(());
         }
         // Any other location is the server's own disk or a store that it has credentials for.
@@ -258,5 +258,5 @@ fn prompt_name(uri: &str) -> Result<&str, Malformed> {
     if name.is_empty() || version.is_empty() || name.contains(['/', '@']) { Err(refuse()) } else { Ok(name) }
 }
 
-/// What MLflow's clients send as the source of a prompt's version, which has no artifacts.
-const PROMPT_SOURCE: &str = "prompt-template";
+/// What MLflow's clients and pages send as the source of a prompt's version, which has no artifacts.
+const PROMPT_SOURCES: [&str; 2] = ["dummy-source", "prompt-template"];

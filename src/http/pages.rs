@@ -82,6 +82,8 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
     let mut skip = narrowed.skip;
     let mut kept: Vec<Value> = Vec::new();
     let mut pages = 1;
+    // Where the backend writes an empty list, clients expect one.
+    let always = page.contains_key(narrowed.list);
     let next = loop {
         let entries = match page.remove(narrowed.list) {
             Some(Value::Array(entries)) => entries,
@@ -117,7 +119,7 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
         pages += 1;
     };
     page.remove("next_page_token");
-    if !kept.is_empty() {
+    if always || !kept.is_empty() {
         page.insert(narrowed.list.to_owned(), Value::Array(kept));
     }
     if let Some(next) = next {

@@ -57,7 +57,11 @@ pub(super) async fn answer(
             }
         };
         tracing::Span::current().record("status", reply.status);
-        decorated(reply, &decision_id, version)
+        let mut response = decorated(reply, &decision_id, version);
+        if request.path().trim_end_matches('/') == "/v1/traces" {
+            explain_to_exporter(&mut response);
+        }
+        response
     };
     work.instrument(span).await
 }
@@ -247,6 +251,16 @@ fn refuse_other_workspaces(headers: &Headers) -> Result<(), Refusal> {
                 .into())
         }
     }
+}
+
+/// OpenTelemetry exporters log the reason phrase and not the body: it says what is missing.
+fn explain_to_exporter(response: &mut HttpResponse) {
+    let reason = match response.status().as_u16() {
+        401 => "Unauthorized: set an `Authorization` header on the exporter (Basic or Bearer, with a token)",
+        403 => "Forbidden: `trace.write` on the experiment or trace is missing",
+        _ => return,
+    };
+    response.head_mut().reason = Some(reason);
 }
 
 fn decorated(mut reply: Reply, decision_id: &str, version: i64) -> HttpResponse {

@@ -130,7 +130,8 @@ class TestAnUpstreamThatFails:
 
     def test_cut_off_in_the_middle_of_a_body(self, system):
         """Half an answer is never passed off as a whole one."""
-        system.chaos.set("cut", 6_000)
+        # Its head is let through, most of the answer is not.
+        system.chaos.set("cut", 450)
         target = f"/api/3.0/mlflow/traces/{system.trace}"
         payload = (f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                    f"Authorization: {wire.basic('alice', system.tokens['alice'])}\r\n\r\n").encode()

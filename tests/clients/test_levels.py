@@ -177,4 +177,4 @@ def test_exporting_otlp(as_caller, support_bot, direct, caller, allowed, compres
         assert "Failed" not in outcome.log, outcome.log
         assert as_caller("admin").run("get_trace", trace_id=outcome.value).value["experiment"] == support_bot
     else:
-        outcome.assert_refusal_logged("trace.write")
+        outcome.assert_export_refused("trace.write")

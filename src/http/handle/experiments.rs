@@ -73,9 +73,9 @@ pub(super) async fn created(call: &mut Call<'_>, trail: &Trail, reply: Reply) ->
 }
 
 /// A name that a hidden experiment has is refused without saying that it exists.
-pub(super) async fn create_failed(call: &mut Call<'_>, reply: Reply) -> Result<Reply, Refusal> {
+pub(super) async fn name_refused(call: &mut Call<'_>, field: &str, reply: Reply) -> Result<Reply, Refusal> {
     let object = call.json.clone().unwrap_or_default();
-    let name = edit::text(&object, "name")?.unwrap_or_default().to_owned();
+    let name = edit::text(&object, field)?.unwrap_or_default().to_owned();
     let visible = match call.backend.experiment_by_name(&name).await? {
         Some(facts) => {
             let securable = Securable::experiment(&facts.id);

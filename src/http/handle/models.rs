@@ -34,7 +34,7 @@ pub(super) async fn created(
 }
 
 /// A name that a hidden model has is refused without saying that it exists.
-pub(super) async fn create_failed(call: &mut Call<'_>, name: &str, reply: Reply) -> Result<Reply, Refusal> {
+pub(super) async fn name_refused(call: &mut Call<'_>, name: &str, reply: Reply) -> Result<Reply, Refusal> {
     if call.allows(Check::new(Privilege::ModelRead, Securable::registered_model(name)?))? {
         return Ok(reply);
     }

@@ -35,11 +35,15 @@ class Outcome:
     def assert_refused(self, *privileges, code="PERMISSION_DENIED"):
         """A clean MLflow exception that says what is missing and which decision it was."""
         assert self.error is not None, f"{self.who} got {self._value!r} from {self.scenario}; it should have been refused"
-        assert self.error["type"] in (
-            "mlflow.exceptions.MlflowException",
-            "mlflow.exceptions.RestException",
-        ), self.error["traceback"]
-        assert self.error["error_code"] == code, self.error
+        if self.error["type"] == "requests.exceptions.HTTPError":
+            # MLflow's artifact client raises the HTTP error itself, with our answer in its text.
+            assert f'"error_code":"{code}"' in self.error["message"], self.error
+        else:
+            assert self.error["type"] in (
+                "mlflow.exceptions.MlflowException",
+                "mlflow.exceptions.RestException",
+            ), self.error["traceback"]
+            assert self.error["error_code"] == code, self.error
         self._assert_says(self.error["message"], privileges)
 
     def assert_refusal_logged(self, *privileges):
@@ -47,6 +51,12 @@ class Outcome:
         assert self.error is None, self.error
         assert "PERMISSION_DENIED" in self.log or "403" in self.log, f"nothing logged about a refusal:\n{self.log}"
         self._assert_says(self.log, privileges)
+
+    def assert_export_refused(self, *privileges):
+        """A plain exporter logs the status line only: it says what is missing."""
+        assert self.error is None, self.error
+        named = [name for name in privileges if f"`{name}`" in self.log]
+        assert "403" in self.log and named, f"should name {' or '.join(privileges)}: {self.log}"
 
     def _assert_says(self, text, privileges):
         if privileges:

@@ -209,8 +209,4 @@ def audit_query(url, token, *arguments):
         capture_output=True, text=True, timeout=60,
     )
     assert completed.returncode == 0, completed.stderr
-    text = completed.stdout.strip()
-    if not text:
-        return []
-    # One array, or one event a line.
-    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
+    return json.loads(completed.stdout)["events"]
