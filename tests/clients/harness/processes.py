@@ -187,7 +187,7 @@ def start_serve(directory, mlflow_url, port=None, **environment):
     """`tracegate serve` on the data directory that a demo made in `directory`; its tokens stay good."""
     directory = Path(directory)
     port = port or free_port()
-    state = directory / "data" / "tracegate"
+    state = directory / "data"
     config = directory / "serve.toml"
     config.write_text(
         f'[server]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{state}"\n\n'
