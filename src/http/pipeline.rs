@@ -119,8 +119,11 @@ async fn run(
         )));
     }
     refuse_other_workspaces(&head.headers)?;
-    if let Some(path) = head.query.one("path")? {
-        crate::app::roots::segments(path)?;
+    refuse_other_sites(app, &head)?;
+    for key in ["path", "artifact_path", "artifact_file_path", "artifact_directory_path"] {
+        if let Some(path) = head.query.one(key)? {
+            crate::app::roots::segments(path)?;
+        }
     }
     let (body, object) = read_body(app, &matched, &head, stream, length, trail).await?;
     // Look up: every thing named, resolved to securables.
@@ -251,6 +254,25 @@ fn refuse_other_workspaces(headers: &Headers) -> Result<(), Refusal> {
                 .into())
         }
     }
+}
+
+/// A browser sends Basic credentials along with whatever page asks it to. Pages of other sites get
+/// nothing done, and as the upstream never sees `Origin`, that is for us to see to.
+fn refuse_other_sites(app: &App, head: &Head) -> Result<(), Refusal> {
+    let refuse = || Refusal::Denied("the request comes from a page of another site".to_owned());
+    if matches!(head.headers.get("sec-fetch-site"), Some("cross-site" | "same-site"))
+        && !head.method.is_read()
+    {
+        return Err(refuse());
+    }
+    let Some(origin) = head.headers.one("origin")? else { return Ok(()) };
+    let authority = |url: &str| {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default().to_owned()
+    };
+    let public = app.config.server.public_url.as_deref().map(authority);
+    let own = [head.headers.one("host")?.map(str::to_owned), public];
+    if own.contains(&Some(authority(origin))) { Ok(()) } else { Err(refuse()) }
 }
 
 /// OpenTelemetry exporters log the reason phrase and not the body: it says what is missing.
