@@ -5,6 +5,8 @@
 
 pub mod audit;
 pub mod database;
+#[cfg(test)]
+mod describe;
 pub mod identity;
 pub mod limits;
 pub mod mlflow;
@@ -51,6 +53,7 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the file, if any, lays the environment over it and checks every section.
+    #[expect(clippy::disallowed_methods, reason = "settings come through here")]
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
         Self::from_sources(file, std::env::vars())
     }
@@ -109,6 +112,7 @@ impl Config {
 }
 
 /// Where clients of a running gateway find it and how they prove themselves, from the environment.
+#[expect(clippy::disallowed_methods, reason = "settings come through here")]
 pub fn client_settings() -> (Option<String>, Option<String>) {
     (std::env::var("TRACEGATE_URL").ok(), std::env::var("TRACEGATE_TOKEN").ok())
 }

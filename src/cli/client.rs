@@ -42,9 +42,10 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
-        let mut request =
-            client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token).query(query);
+        let mut request = http_client()?
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .query(query);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -65,7 +66,7 @@ impl Client {
 impl Client {
     /// Sends an OTLP export in its JSON form.
     pub async fn export(&self, experiment: &str, export: &Value) -> anyhow::Result<()> {
-        let answer = reqwest::Client::new()
+        let answer = http_client()?
             .post(format!("{}/v1/traces", self.url))
             .bearer_auth(&self.token)
             .header("x-mlflow-experiment-id", experiment)
@@ -78,6 +79,11 @@ impl Client {
         }
         anyhow::bail!("the export was refused with {}: {}", status.as_u16(), answer.text().await?)
     }
+}
+
+/// Follows no redirect: a token goes to the gateway and nowhere else.
+fn http_client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
 }
 
 /// Prints an answer as JSON, or as one line per entry of a list.

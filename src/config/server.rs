@@ -13,7 +13,8 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// Worker threads; default: one per core.
     pub workers: Option<usize>,
-    /// The URL by which clients reach us, for messages that say where to ask for access.
+    /// The URL by which browsers reach us, where a proxy in front changes `Host`: pages under it count as our
+    /// own, pages of other sites are refused.
     pub public_url: Option<String>,
     /// How long a stop waits for calls in flight, in seconds.
     pub shutdown_seconds: u64,

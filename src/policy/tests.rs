@@ -204,6 +204,7 @@ fn listing_names_the_experiments_or_says_that_grants_cannot_tell() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "no runtime here: nobody else waits")]
 fn an_older_policy_never_replaces_a_newer_one_and_an_unconfirmed_one_is_refused() {
     let clock = ManualClock::at(0);
     let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock), Duration::ZERO);

@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::{Store, grants, rows};
 use crate::access::{Grant, Principal, Securable};
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyState {
     pub version: i64,
     pub grants: Vec<Grant>,

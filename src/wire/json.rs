@@ -199,8 +199,10 @@ mod tests {
 
     #[test]
     fn nesting_has_a_floor() {
-        let nested =
-            |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1), "{}") + &"}".repeat(depth - 1);
+        let nested = |depth: usize| {
+            let (open, close) = ("{\"a\":".repeat(depth - 1), "}".repeat(depth - 1));
+            format!("{open}{{}}{close}")
+        };
         assert!(parse_object(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(parse_object(nested(MAX_DEPTH + 1).as_bytes()).is_err());
         assert!(parse_object(format!("{{\"a\":{}", "[".repeat(1_000_000)).as_bytes()).is_err());

@@ -345,6 +345,7 @@ async fn reads_are_tried_again_once_and_writes_never() {
 }
 
 #[actix_rt::test]
+#[expect(clippy::disallowed_methods, reason = "blocking the reactor is what is tested")]
 async fn a_connection_the_server_closed_is_not_used_for_a_write() {
     let fake = FakeUpstream::start();
     fake.on("GET", "/a", |_| Scripted::ThenClose(Box::new(Scripted::ok("x"))));
