@@ -187,9 +187,10 @@ def start_serve(directory, mlflow_url, port=None, **environment):
     """`tracegate serve` on the data directory that a demo made in `directory`; its tokens stay good."""
     directory = Path(directory)
     port = port or free_port()
+    state = directory / "data"
     config = directory / "serve.toml"
     config.write_text(
-        f'[server]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{directory / "data"}"\n\n'
+        f'[server]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{state}"\n\n'
         f'[mlflow]\nurl = "{mlflow_url}"\n'
     )
     url = f"http://127.0.0.1:{port}"
@@ -202,11 +203,17 @@ def start_serve(directory, mlflow_url, port=None, **environment):
 
 
 def audit_query(url, token, *arguments):
-    """`tracegate audit query … --json`, as a list of events."""
-    completed = subprocess.run(
-        [tracegate_binary(), "audit", "query", *map(str, arguments), "--json"],
-        env=clean_environment(TRACEGATE_URL=url, TRACEGATE_TOKEN=token),
-        capture_output=True, text=True, timeout=60,
-    )
-    assert completed.returncode == 0, completed.stderr
-    return json.loads(completed.stdout)["events"]
+    """Every event that `tracegate audit query … --json` finds, newest first, all pages of it."""
+    events, after = [], []
+    while True:
+        completed = subprocess.run(
+            [tracegate_binary(), "audit", "query", *map(str, arguments), "--limit", "1000", *after, "--json"],
+            env=clean_environment(TRACEGATE_URL=url, TRACEGATE_TOKEN=token),
+            capture_output=True, text=True, timeout=60,
+        )
+        assert completed.returncode == 0, completed.stderr
+        page = json.loads(completed.stdout)
+        events += page["events"]
+        if not page.get("next"):
+            return events
+        after = ["--after", page["next"]]
