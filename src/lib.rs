@@ -14,6 +14,8 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod identity;
+#[cfg(test)]
+mod layers;
 pub mod policy;
 pub mod seal;
 pub mod store;

@@ -151,7 +151,7 @@ fn grouped(number: u64) -> String {
 
 fn size_in_words(key: &str, number: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let unit = units.iter().find(|(_, bits)| number >= 1 << bits && number % (1 << bits) == 0);
+    let unit = units.iter().find(|(_, bits)| number >= 1 << bits && number.is_multiple_of(1 << bits));
     match unit {
         Some((unit, bits)) if key.ends_with("_bytes") => format!(" ({} {unit})", number >> bits),
         _ => String::new(),
