@@ -5,6 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tracegate
 # One build directory for every clone, unless the caller has one already.
@@ -46,7 +47,7 @@ test: test-rust test-routes test-clients
 test-rust: rust
 	server_programs=$$(tests/setup/postgresql.sh) && \
 	  echo "PostgreSQL server programs: $$server_programs" && \
-	  PATH="$$server_programs:$$PATH" cargo test --all-targets
+	  PATH="$$server_programs:$$PATH" cargo test
 
 test-routes: clients-3 rust
 	cargo build --bin tracegate

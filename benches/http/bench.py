@@ -102,29 +102,68 @@ class Target:
                 raise SystemExit(f"error: {self.name}: {kind} answered {response.status_code}: {response.text[:300]}")
 
 
+    def settle(self, seconds=6):
+        """Lets a server work off what it still has queued of a load that is over."""
+        given = self.workload("read")
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            start = time.monotonic()
+            try:
+                requests.get(given["url"], headers=given["headers"], timeout=seconds)
+            except requests.RequestException:
+                continue
+            if time.monotonic() - start < 1:
+                return
+
+
 KINDS = ("read", "write, one id", "write, new id")
 
 
-def run_matrix(bench, targets, reference):
-    """All cells of one half; prints a block of lines as each number of connections is done."""
+def row(target, connections, cell, ratio=""):
+    wrong = ", ".join(f"{key} {cell[key]}" for key in ("bad_status", "broken", "timeouts") if cell[key])
+    if not cell["requests"]:
+        return f"{target.name:28} {connections:5} {'no answer in the time':>29} {ratio:>12}  {wrong}"
+    p50, p99 = cell["p50_us"] / 1000, cell["p99_us"] / 1000
+    return f"{target.name:28} {connections:5} {cell['rate']:9.0f} {p50:9.2f} {p99:9.2f} {ratio:>12}  {wrong}"
+
+
+HEADER = f"{'':28} {'conns':>5} {'req/s':>9} {'p50 ms':>9} {'p99 ms':>9}"
+
+
+def table(results, targets, reference):
+    """One half: a block for each kind and number of connections, with ratios."""
+    for kind in KINDS:
+        say(f"\n{kind}\n{HEADER} {'of ' + reference.split()[-1]:>12}")
+        for connections in CONNECTIONS:
+            base = results[kind, connections, reference]["rate"]
+            for target in targets:
+                cell = results[kind, connections, target.name]
+                say(row(target, connections, cell, f"{cell['rate'] / base:.2f}" if base else "-"))
+
+
+def run_one(bench, target):
+    """All cells of one target, alone on the machine but for its load; prints each as it is done."""
+    target.check()
+    say(f"\n{target.name}\n{HEADER}")
     results = {}
-    header = f"{'':28} {'conns':>5} {'req/s':>9} {'p50 ms':>9} {'p99 ms':>9} {'of ' + reference:>14}  errors"
+    for connections in CONNECTIONS:
+        for kind in KINDS:
+            results[kind, connections, target.name] = cell = bench.measure(connections=connections, **target.workload(kind))
+            say(f"{row(target, connections, cell)}{kind}")
+            target.settle()
+    return results
+
+
+def run_in_turn(bench, targets):
+    """All cells, the targets one after the other in each: what the machine does meanwhile meets all alike."""
     for target in targets:
         target.check()
+    results = {}
     for kind in KINDS:
-        say(f"\n{kind}\n{header}")
         for connections in CONNECTIONS:
             for target in targets:
                 results[kind, connections, target.name] = bench.measure(connections=connections, **target.workload(kind))
-            base = results[kind, connections, reference]
-            for target in targets:
-                cell = results[kind, connections, target.name]
-                ratio = f"{cell['rate'] / base['rate']:.2f}" if base["rate"] else "-"
-                wrong = ", ".join(f"{key} {cell[key]}" for key in ("bad_status", "broken", "timeouts") if cell[key])
-                say(
-                    f"{target.name:28} {connections:5} {cell['rate']:9.0f} {cell['p50_us'] / 1000:9.2f} "
-                    f"{cell['p99_us'] / 1000:9.2f} {ratio:>14}  {wrong}"
-                )
+            say(f"measured: {kind}, {connections} connections")
     return results
 
 
@@ -202,6 +241,7 @@ def fsync_microseconds(directory):
 
 
 def before_mlflow(bench, directory, running):
+    """One server at a time, each with the machine for itself."""
     mlflow = processes.start_mlflow(directory / "mlflow")
     running.append(mlflow)
     gate = processes.start_demo(directory / "tracegate", mlflow.url)
@@ -210,15 +250,23 @@ def before_mlflow(bench, directory, running):
     headers = {"Authorization": wire.basic("alice", gate.details["tokens"]["alice"])}
     trace_id = seed(gate.url, experiment, headers)
     targets = [Target("MLflow", mlflow.url, experiment, trace_id), Target("Tracegate", gate.url, experiment, trace_id, headers)]
-    for cache_seconds in (0, 300):
+    results = {}
+    for target in targets:
+        results |= run_one(bench, target)
+    stop_all(running)
+    for cache_seconds in (300, 0):
         target, server = start_basic_auth(directory / f"basic-auth-{cache_seconds}", cache_seconds)
         running.append(server)
         targets.append(target)
-    results = run_matrix(bench, targets, "MLflow")
-    for server in running:
-        server.stop()
-    running.clear()
+        results |= run_one(bench, target)
+        stop_all(running)
+    table(results, targets, "MLflow")
     return results, gate.details, trace_id
+
+
+def stop_all(running):
+    while running:
+        running.pop().stop()
 
 
 def before_fast_upstream(bench, directory, running, details, trace_id):
@@ -244,7 +292,8 @@ def before_fast_upstream(bench, directory, running, details, trace_id):
         Target("nginx auth_request", local(ports["asking"]), experiment, trace_id),
         Target("Tracegate", gate.url, experiment, trace_id, headers),
     ]
-    results = run_matrix(bench, targets, "nginx proxy_pass")
+    results = run_in_turn(bench, targets)
+    table(results, targets, "nginx proxy_pass")
     return results, gate, Target("Tracegate", gate.url, experiment, trace_id, headers)
 
 
@@ -318,8 +367,7 @@ def main():
                 highest = memory(bench, gate, target)
                 summary(fast, fsync_microseconds(directory), highest)
         finally:
-            for server in reversed(running):
-                server.stop()
+            stop_all(running)
     if arguments.json:
         rows = [
             {"upstream": upstream, "kind": kind, "connections": connections, "target": name, **cell}
