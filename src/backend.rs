@@ -52,19 +52,6 @@ pub struct ExperimentFacts {
     pub lifecycle_stage: String,
 }
 
-/// Where a model version's files come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelVersionFacts {
-    pub name: String,
-    pub version: String,
-    /// The location the version was registered from; empty for a prompt.
-    pub source: String,
-    /// The run it came from, if it says.
-    pub run_id: Option<String>,
-    /// The logged model it came from, if it says.
-    pub model_id: Option<String>,
-}
-
 /// A page of experiments and the token of the next one.
 pub type ExperimentPage = (Vec<ExperimentFacts>, Option<String>);
 
@@ -90,13 +77,6 @@ pub trait Backend {
 
     /// A page of all experiments, deleted ones included, in the order of their ids.
     async fn experiments(&self, page_token: Option<&str>) -> Result<ExperimentPage, BackendError>;
-
-    /// A version of a registered model or prompt.
-    async fn model_version(
-        &self,
-        name: &str,
-        version: &str,
-    ) -> Result<Option<ModelVersionFacts>, BackendError>;
 
     /// Whether the backend answers at all.
     async fn ready(&self) -> Result<(), BackendError>;

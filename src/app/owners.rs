@@ -6,7 +6,7 @@ use std::time::Duration;
 use moka::future::Cache;
 
 use super::App;
-use crate::access::{ExperimentId, Principal, Securable, TraceId};
+use crate::access::{ExperimentId, Principal, PrincipalKind, Securable, TraceId};
 use crate::backend::{Backend, ExperimentFacts, Owned};
 use crate::store::Claim;
 
@@ -166,7 +166,9 @@ impl Owners {
         let [experiment] = owners.as_slice() else {
             return Err(LookupError::Inconsistent(format!("`{trace}` has {} owners", owners.len())));
         };
-        let claim = app.store.claim_trace(trace, experiment, None, app.clock.now()).await?;
+        // Nobody who calls is a group: an adopted trace is never its next writer's own.
+        let nobody = Principal { kind: PrincipalKind::Group, name: Principal::ADMINS.to_owned() };
+        let claim = app.store.claim_trace(trace, experiment, Some(&nobody), app.clock.now()).await?;
         self.traces.insert(trace.clone(), claim.clone()).await;
         Ok(Some(claim))
     }

@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use self::breaker::Breaker;
 use self::connection::{LastRead, QuickStream};
 use self::request::Prepared;
-use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, ModelVersionFacts, Outgoing, Owned};
+use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
 use crate::access::ExperimentId;
 use crate::config::mlflow::{MlflowConfig, UpstreamUrl};
 use crate::policy::Permit;
@@ -164,14 +164,6 @@ impl Backend for Upstream {
 
     async fn experiments(&self, page_token: Option<&str>) -> Result<ExperimentPage, BackendError> {
         self.look_up_experiments(page_token).await
-    }
-
-    async fn model_version(
-        &self,
-        name: &str,
-        version: &str,
-    ) -> Result<Option<ModelVersionFacts>, BackendError> {
-        self.look_up_model_version(name, version).await
     }
 
     async fn ready(&self) -> Result<(), BackendError> {

@@ -1,11 +1,13 @@
 //! `tracegate audit`: questions to the record of a running gateway, and verification of its files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
 use super::client::{Client, print};
+use crate::audit::{Known, known_to_index};
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
@@ -15,6 +17,9 @@ pub(super) enum AuditCommand {
     Verify {
         /// The spool's directory, or a copy of it
         directory: PathBuf,
+        /// The gateway's configuration: the chain is then also held against what the index knows
+        #[arg(long)]
+        config: Option<PathBuf>,
         #[arg(long)]
         json: bool,
     },
@@ -44,6 +49,9 @@ pub(super) struct QueryArguments {
     /// Every record of one call, by its X-Tracegate-Decision-Id
     #[arg(long)]
     decision_id: Option<String>,
+    /// One line a call, with its outcome, instead of one a record
+    #[arg(long)]
+    calls: bool,
     /// 1 to 1000
     #[arg(long)]
     limit: Option<u32>,
@@ -57,7 +65,7 @@ pub(super) struct QueryArguments {
 pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
     match command {
         AuditCommand::Query(arguments) => query(arguments),
-        AuditCommand::Verify { directory, json } => verify(&directory, json),
+        AuditCommand::Verify { directory, config, json } => verify(&directory, config.as_deref(), json),
     }
 }
 
@@ -72,6 +80,7 @@ fn query(arguments: QueryArguments) -> anyhow::Result<()> {
         ("decision", arguments.decision),
         ("operation", arguments.operation),
         ("decision_id", arguments.decision_id),
+        ("calls", arguments.calls.then(|| "true".to_owned())),
         ("limit", arguments.limit.map(|limit| limit.to_string())),
         ("after", arguments.after),
     ]
@@ -85,9 +94,19 @@ fn query(arguments: QueryArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn verify(directory: &std::path::Path, json: bool) -> anyhow::Result<()> {
+fn verify(directory: &Path, config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let mut progress = |seq: u64| eprintln!("{seq} records checked");
-    let verified = crate::audit::verify(directory, crate::audit::Known::default(), &mut progress)?;
+    let known = match config {
+        Some(file) => {
+            let config = Config::load(Some(file))?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let url = config.database.url.as_deref();
+            let indexed = known_to_index(&config.audit, url, &config.server.data_dir);
+            Known { position: runtime.block_on(indexed)?, whole: config.audit.keep_segments }
+        }
+        None => Known::default(),
+    };
+    let verified = crate::audit::verify(directory, known, &mut progress)?;
     if json {
         super::print_line(&serde_json::to_string_pretty(&verified)?);
     } else {

@@ -14,7 +14,7 @@ pub(super) enum TokenCommand {
         #[arg(long)]
         principal: Option<String>,
         /// What it is for
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "unnamed")]
         name: String,
         /// How long it is valid, in seconds; without end if absent
         #[arg(long)]

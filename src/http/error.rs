@@ -113,7 +113,11 @@ impl From<OtlpError> for Refusal {
 impl Refusal {
     fn parts(&self) -> (u16, &'static str) {
         match self {
-            Self::Malformed(_) | Self::Client(_) => (400, "INVALID_PARAMETER_VALUE"),
+            Self::Malformed(_)
+            | Self::Client(_)
+            | Self::Backend(BackendError::RequestBody | BackendError::Unsendable) => {
+                (400, "INVALID_PARAMETER_VALUE")
+            }
             Self::TooLarge { .. } => (413, "INVALID_PARAMETER_VALUE"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),

@@ -17,6 +17,9 @@ use crate::wire::{Body, Reply};
 /// One record never carries more ids than this; a call that returns more writes several records.
 const IDS_PER_RECORD: usize = 10_000;
 
+/// Up to so many ids stand in the `complete` record too.
+const IDS_REPEATED: usize = 100;
+
 /// Collects what the audit record says of a call.
 pub(super) struct Trail {
     app: Arc<App>,
@@ -120,6 +123,10 @@ impl Trail {
             event.id = EventId(uuid::Uuid::now_v7());
             event.trace_ids = more.to_vec();
             self.app.audit.append(event, durability).await?;
+        }
+        // Few ids are said again at the end, so that a trace's own records tell how each call went.
+        if ids.len() <= IDS_REPEATED {
+            self.event.trace_ids = ids;
         }
         Ok(())
     }

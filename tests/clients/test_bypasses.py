@@ -948,3 +948,36 @@ class TestBombs:
         answer, _ = self.send(world, wire.gzip_of(bytes(self.MEBIBYTE), 1024))
         if answer.status == 413:
             assert re.search(r"limits?\.", answer.text), answer.text
+
+
+class TestPagesOfOtherSites:
+    """A browser sends Basic credentials along with whatever page asks it to."""
+
+    @pytest.mark.parametrize("headers", [
+        [("Origin", "https://evil.example")], [("Origin", "null")], [("Sec-Fetch-Site", "cross-site")],
+    ])
+    def test_get_nothing_done(self, world, headers):
+        body = {"experiment_id": world.mine, "key": "forged", "value": "x"}
+        answer = world.call("alice", "POST", "/api/2.0/mlflow/experiments/set-experiment-tag", body, headers)
+        assert_refused(answer, 403, code="PERMISSION_DENIED")
+
+    def test_our_own_pages_do(self, world):
+        body = {"experiment_id": world.mine, "key": "own", "value": "x"}
+        headers = [("Origin", world.url), ("Sec-Fetch-Site", "same-origin")]
+        assert world.call("alice", "POST", "/api/2.0/mlflow/experiments/set-experiment-tag", body, headers).status == 200
+
+
+class TestTracesOlderThanTracegate:
+    def test_are_nobodys_own(self, world):
+        """Who may only ingest does not take over a trace that was there before."""
+        old = new_trace_id()
+        made = world.truth("POST", "/api/3.0/mlflow/traces", json=start_trace(old, world.mine, metadata={"mlflow.user": "somebody"}))
+        assert made.status_code == 200
+        assert_refused(world.call("agent", "POST", "/api/3.0/mlflow/traces", start_trace(old, world.mine)), 403)
+        tag = world.call("agent", "PATCH", f"/api/3.0/mlflow/traces/{old}/tags", {"key": "k", "value": "v"})
+        assert_refused(tag, 403)
+        payload = world.call("agent", "PUT", f"/api/2.0/mlflow-artifacts/artifacts/{world.mine}/traces/{old}/artifacts/traces.json", b"{}")
+        assert_refused(payload, 403)
+        # Spans into any trace of the experiment are what an ingester is for; they make it nobody's own either.
+        assert world.call("agent", "POST", "/v1/traces", wire.otlp(old), [OTLP, into(world.mine)]).status == 200
+        assert_refused(world.call("agent", "PATCH", f"/api/3.0/mlflow/traces/{old}/tags", {"key": "k", "value": "v"}), 403)

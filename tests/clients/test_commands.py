@@ -138,3 +138,9 @@ def test_the_chain_verifies_and_a_flipped_byte_is_found(tracegate, gateway, tmp_
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
     assert "record" in tracegate("audit", "verify", copy, code=1).stderr
+
+
+def test_calls_are_told_with_their_outcome(tracegate, gateway):
+    calls = as_json(tracegate("audit", "query", "--principal", "user:alice", "--calls", "--limit", "200", "--json"))["calls"]
+    started = [call for call in calls if call["operation"] == "trace.start_v3"]
+    assert started and all(call["outcome"] == "success" and call["trace_ids"] for call in started)

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::request::Prepared;
 use super::{Upstream, reply};
 use crate::access::ExperimentId;
-use crate::backend::{BackendError, ExperimentFacts, ExperimentPage, ModelVersionFacts, Owned};
+use crate::backend::{BackendError, ExperimentFacts, ExperimentPage, Owned};
 use crate::wire::{Body, Method};
 
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -132,24 +132,6 @@ impl Upstream {
             found.ok_or_else(|| misunderstood("no list of experiments"))?;
         let facts = experiments.into_iter().map(Experiment::facts).collect::<Result<_, _>>()?;
         Ok((facts, next_page_token.filter(|token| !token.is_empty())))
-    }
-
-    pub(super) async fn look_up_model_version(
-        &self,
-        name: &str,
-        version: &str,
-    ) -> Result<Option<ModelVersionFacts>, BackendError> {
-        let (name, version) = (escape(name), escape(version));
-        let path = format!("/api/2.0/mlflow/model-versions/get?name={name}&version={version}");
-        let Some(VersionReply { model_version: found }) = self.get(&path).await? else { return Ok(None) };
-        let said = |text: String| (!text.is_empty()).then_some(text);
-        Ok(Some(ModelVersionFacts {
-            name: found.name,
-            version: found.version,
-            source: found.source,
-            run_id: said(found.run_id),
-            model_id: said(found.model_id),
-        }))
     }
 
     pub(super) async fn look_up_health(&self) -> Result<(), BackendError> {
@@ -362,21 +344,4 @@ impl Experiment {
             lifecycle_stage: self.lifecycle_stage,
         })
     }
-}
-
-#[derive(Deserialize)]
-struct VersionReply {
-    model_version: Version,
-}
-
-#[derive(Deserialize)]
-struct Version {
-    name: String,
-    version: String,
-    #[serde(default)]
-    source: String,
-    #[serde(default)]
-    run_id: String,
-    #[serde(default)]
-    model_id: String,
 }

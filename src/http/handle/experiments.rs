@@ -60,6 +60,16 @@ pub(super) async fn created(call: &mut Call<'_>, trail: &Trail, reply: Reply) ->
     let id = edit::text(&answered, "experiment_id")?.ok_or(BackendError::BrokenOff)?;
     let id = ExperimentId::parse(id).map_err(|_| BackendError::BrokenOff)?;
     call.app.owners.experiment(call.app, call.backend, &id).await?;
+    let sent = call.json.clone().unwrap_or_default();
+    if let Some(path) = edit::text(&sent, "artifact_location")?.and_then(proxied_path)
+        && !call.app.store.put_artifact_root(&path, &id).await?
+    {
+        // Two were made at the same time: the second is left to administrators.
+        return Err(Refusal::Denied(format!(
+            "experiment `{id}` was made, but its artifact_location overlaps another experiment's; \
+             an administrator has to remove it"
+        )));
+    }
     let grant = NewGrant {
         principal: call.caller.principal.clone(),
         securable: Securable::experiment(&id),

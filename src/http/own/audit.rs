@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Refusal, object};
 use crate::access::Verdict;
+use crate::audit::fold_calls;
 use crate::clock::UnixMillis;
 use crate::store::audit_index::AuditQuery;
 use crate::wire::Malformed;
@@ -13,7 +14,7 @@ use crate::wire::Malformed;
 /// How long a query waits for the latest records to be indexed.
 const LATEST_WAIT: Duration = Duration::from_secs(5);
 
-/// `GET audit/events?since&until&principal&securable&trace_id&decision&operation&decision_id&limit&after`
+/// `GET audit/events?since&until&principal&securable&trace_id&decision&operation&decision_id&limit&after&calls`
 pub(super) async fn events(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
     let query = query(call)?;
     let complete = call.app.records.flush(LATEST_WAIT).await.is_ok();
@@ -21,9 +22,13 @@ pub(super) async fn events(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
         tracing::error!(%error, "the audit index failed");
         Refusal::Internal("the audit index cannot be read".to_owned())
     })?;
+    // One entry a call instead of one a record; a call that spans two pages is told twice.
+    let folded = call.head.query.one("calls")? == Some("true");
+    let calls = folded.then(|| fold_calls(page.entries.iter().filter_map(|entry| entry.event())));
     let events: Vec<Value> = page.entries.iter().map(|entry| entry.to_json()).collect();
     Ok(object(json!({
-        "events": events,
+        "events": if folded { Vec::new() } else { events },
+        "calls": calls,
         "next": page.next.map(|cursor| cursor.to_string()),
         // False when the latest records are still on their way into the index.
         "complete": complete,

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Call, Refusal, Trail, demand, object, sent_as};
 use crate::access::{Check, Principal, Privilege, Securable};
 use crate::http::changes::settle;
+use crate::identity::IdentityError;
 use crate::wire::Malformed;
 
 #[derive(serde::Deserialize)]
@@ -12,10 +13,14 @@ use crate::wire::Malformed;
 struct Wanted {
     /// Whose token; the caller's own if absent.
     principal: Option<Principal>,
-    #[serde(default)]
+    #[serde(default = "unnamed")]
     name: String,
     /// How long it is valid, in seconds; without end if absent.
     ttl_seconds: Option<u64>,
+}
+
+fn unnamed() -> String {
+    "unnamed".to_owned()
 }
 
 fn manage_identities(call: &Call<'_>) -> Result<(), Refusal> {
@@ -49,7 +54,11 @@ pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Str
     let by = call.caller.principal.to_string();
     let change = call.app.store.ensure_principal(&whose, &by, call.app.clock.now()).await?;
     settle(call.app, trail, change).await?;
-    let (secret, record) = call.app.identity.issue_token(&whose, &wanted.name, ttl, &by).await?;
+    let issued = call.app.identity.issue_token(&whose, &wanted.name, ttl, &by).await;
+    let (secret, record) = issued.map_err(|error| match error {
+        IdentityError::Refused { reason } => Malformed::new("token", reason).into(),
+        other => Refusal::from(other),
+    })?;
     Ok(object(json!({ "token": secret, "record": record })))
 }
 
