@@ -35,8 +35,8 @@ help:
 
 .PHONY: demo
 demo: clients-3 rust
-	cargo build --release --bin tracegate
-	PATH="$(CLIENTS_3)/bin:$$PATH" "$(RELEASE_BINARY)" demo $(DEMO_ARGS)
+	cargo build --bin tracegate
+	PATH="$(CLIENTS_3)/bin:$$PATH" "$(DEBUG_BINARY)" demo $(DEMO_ARGS)
 
 # --- tests --------------------------------------------------------------------------------
 
