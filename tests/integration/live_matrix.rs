@@ -204,7 +204,7 @@ fn request(operation: &Operation, method: &str, path: &str) -> Request {
     }
 }
 
-fn every_request(manifest: &Manifest) -> Vec<(&Operation, Request)> {
+pub fn every_request(manifest: &Manifest) -> Vec<(&Operation, Request)> {
     let mut requests = Vec::new();
     for operation in manifest.operations() {
         for path in operation.paths() {
