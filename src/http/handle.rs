@@ -107,6 +107,21 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
     }
 }
 
+/// Whether the backend's answer is read as JSON, not passed on as it comes.
+pub(super) fn reads_the_answer(handling: Handling) -> bool {
+    matches!(
+        handling,
+        Handling::Page
+            | Handling::TracePage
+            | Handling::ExperimentSearch
+            | Handling::ModelSearch
+            | Handling::ModelVersionSearch
+            | Handling::ScorerConfigs
+            | Handling::GraphQl
+            | Handling::ServerInfo
+    )
+}
+
 /// Settles who owns the traces that an allowed call writes to. Answers the claims that this call made.
 pub(super) async fn claim(
     call: &mut Call<'_>,

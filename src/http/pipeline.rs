@@ -101,6 +101,14 @@ async fn run(
     if operation.template.len() > 1 && operation.template.ends_with('/') {
         head.path.end_with_slash();
     }
+    if head.method == Method::Head && handle::reads_the_answer(operation.handling) {
+        // What is read and changed must be there; the server sends the head of the outcome alone.
+        head.method = Method::Get;
+    }
+    // Reads are recorded after they were forwarded: without a record nothing is asked of the backend.
+    if operation.handling != Handling::Own && !app.audit.writable() {
+        return Err(Refusal::Audit);
+    }
     if operation.access == Access::Public {
         return public(app, backend, head, &matched, trail).await;
     }

@@ -24,7 +24,7 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// Binds the configured address and serves until [`Running::stop`].
+/// Binds the configured address and listens; [`Running::serve_until`] serves.
 pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     let listen = &app.config.server.listen;
     let listener = TcpListener::bind(listen)
@@ -54,12 +54,20 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
 }
 
 impl Running {
-    /// Serves until the process is told to stop, then finishes what is in flight and closes the record.
+    /// Serves until the process is told to stop.
     pub async fn until_stopped(self) -> anyhow::Result<()> {
-        let handle = self.server.handle();
-        let stop = async {
+        self.serve_until(async {
             stop_signal().await;
             tracing::info!("stopping: no new calls are accepted");
+        })
+        .await
+    }
+
+    /// Serves until `told` is over, then finishes what is in flight and closes the record.
+    pub async fn serve_until(self, told: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let handle = self.server.handle();
+        let stop = async {
+            told.await;
             handle.stop(true).await;
         };
         let (served, ()) = tokio::join!(self.server, stop);

@@ -115,6 +115,7 @@ type Script = Arc<dyn Fn(&Recorded) -> Scripted + Send + Sync>;
 #[derive(Default)]
 struct State {
     scripts: Mutex<HashMap<(String, String), Script>>,
+    otherwise: Mutex<Option<Script>>,
     requests: Mutex<Vec<Recorded>>,
     connections: AtomicUsize,
     written: AtomicUsize,
@@ -178,6 +179,16 @@ impl FakeUpstream {
         lock(&self.state.scripts).insert(key, Arc::new(script));
     }
 
+    /// Scripts the answer to whatever has no script of its own.
+    pub fn otherwise(&self, script: impl Fn(&Recorded) -> Scripted + Send + Sync + 'static) {
+        *lock(&self.state.otherwise) = Some(Arc::new(script));
+    }
+
+    /// Forgets the script of a method and a raw path.
+    pub fn off(&self, method: &str, path: &str) {
+        lock(&self.state.scripts).remove(&(method.to_owned(), path.to_owned()));
+    }
+
     /// Every request read so far, in order; those without a script too (they get MLflow's 404).
     pub fn requests(&self) -> Vec<Recorded> {
         lock(&self.state.requests).clone()
@@ -238,6 +249,7 @@ async fn serve(mut stream: TcpStream, connection: usize, state: Arc<State>) -> i
         };
         let key = (request.method.clone(), request.path().to_owned());
         let script = lock(&state.scripts).get(&key).cloned();
+        let script = script.or_else(|| lock(&state.otherwise).clone());
         let scripted = script.map_or_else(Scripted::missing, |script| script(&request));
         let is_head = request.method == "HEAD";
         lock(&state.requests).push(request);

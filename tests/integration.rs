@@ -1,0 +1,35 @@
+//! The gateway as a whole: a real one in this process, before a stand-in for MLflow that records.
+//!
+//! `support` holds the gateway, the callers as values, a client that sends any bytes, and the stand-in;
+//! `integration/` holds the tests, one file per promise. Everything listens on free ports of the loopback.
+
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+#[path = "integration/audit.rs"]
+mod audit;
+#[cfg(test)]
+#[path = "integration/canonical.rs"]
+mod canonical;
+#[cfg(test)]
+#[path = "integration/claims.rs"]
+mod claims;
+#[cfg(test)]
+#[path = "integration/failures.rs"]
+mod failures;
+#[cfg(test)]
+#[path = "integration/headers.rs"]
+mod headers;
+#[cfg(test)]
+#[path = "integration/layers.rs"]
+mod layers;
+#[cfg(test)]
+#[path = "integration/levels.rs"]
+mod levels;
+#[cfg(test)]
+#[path = "integration/live_matrix.rs"]
+mod live_matrix;
+#[cfg(test)]
+#[path = "integration/pages.rs"]
+mod pages;

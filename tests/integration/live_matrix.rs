@@ -1,0 +1,316 @@
+//! Every operation that the manifest has, fired at experiment B by someone who may do nothing there and by
+//! nobody: nothing of B comes back, and nothing but look-ups and public operations reach upstream.
+//!
+//! The requests are made from the manifest itself, so an operation that is added is fired as well.
+
+use serde_json::{Map, Value, json};
+
+use crate::support::callers::Who;
+use crate::support::fake_mlflow::{B, SECRET_A, SECRET_B, logged_model, model_name, run, thing, trace};
+use crate::support::fake_upstream::Recorded;
+use crate::support::gateway::{AGENT, Gateway};
+use crate::support::raw_http::{Answer, Request};
+use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, Target};
+
+/// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
+const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
+/// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
+const NARROWED: [(&str, &str); 5] = [
+    ("experiment.search", "experiments"),
+    ("experiment.search_get", "experiments"),
+    ("model.search", "registered_models"),
+    ("model_version.search", "model_versions"),
+    ("scorer.online_configs", "configs"),
+];
+/// Answered by Tracegate itself about the caller alone.
+const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+/// Operations that answer 400 to a well-formed request. May only shrink.
+const MALFORMED: [(&str, &str); 0] = [];
+
+/// The paths of the gateway's own questions.
+const LOOK_UPS: [&str; 10] = [
+    "/api/2.0/mlflow/experiments/get",
+    "/api/2.0/mlflow/experiments/get-by-name",
+    "/api/2.0/mlflow/experiments/search",
+    "/api/3.0/mlflow/traces/",
+    "/api/2.0/mlflow/runs/get",
+    "/api/2.0/mlflow/logged-models/",
+    "/api/3.0/mlflow/issues/",
+    "/api/3.0/mlflow/label-schemas/get",
+    "/api/3.0/mlflow/review-queues/get",
+    "/api/3.0/mlflow/prompt-optimization/jobs/",
+];
+
+fn is_look_up(request: &Recorded) -> bool {
+    let path = request.path();
+    let known = LOOK_UPS.iter().any(|known| match known.strip_suffix('/') {
+        Some(_) => path.strip_prefix(known).is_some_and(|id| !id.is_empty() && !id.contains('/')),
+        None => path == *known,
+    });
+    let dataset = path
+        .strip_prefix("/api/3.0/mlflow/datasets/")
+        .is_some_and(|rest| !rest.strip_suffix("/experiment-ids").unwrap_or(rest).contains('/'));
+    request.method == "GET" && (known || dataset) && !request.header("user-agent").contains(&AGENT)
+}
+
+fn id_of(target: Target) -> String {
+    match target {
+        Target::Workspace => "some-secret".to_owned(),
+        Target::Experiment => B.to_owned(),
+        Target::ExperimentName => "beta".to_owned(),
+        Target::Trace => trace(B),
+        Target::Run => run(B),
+        Target::LoggedModel => logged_model(B),
+        Target::Dataset => thing("d", B),
+        Target::Issue => thing("iss", B),
+        Target::LabelSchema => thing("ls", B),
+        Target::ReviewQueue => thing("rq", B),
+        Target::PromptJob => thing("job", B),
+        Target::Artifact => format!("{B}/{}/artifacts/model.bin", run(B)),
+        Target::RegisteredModel => model_name(B),
+        Target::ModelSource => format!("mlflow-artifacts:/{B}/{}/artifacts/model", run(B)),
+        Target::PromptUri => format!("prompts:/{}/1", model_name(B)),
+    }
+}
+
+/// Puts an id where the steps say.
+fn put(value: &mut Value, steps: &[Step], id: &str) {
+    match steps.split_first() {
+        None => *value = json!(id),
+        Some((Step::Field(name), rest)) => {
+            if !value.is_object() {
+                *value = json!({});
+            }
+            put(value.as_object_mut().unwrap().entry(name).or_insert(Value::Null), rest, id);
+        }
+        Some((Step::Each, rest)) => {
+            if !value.is_array() {
+                *value = json!([null]);
+            }
+            put(&mut value[0], rest, id);
+        }
+        Some((Step::Embedded, rest)) => {
+            let mut inner = Value::Null;
+            put(&mut inner, rest, id);
+            *value = json!(inner.to_string());
+        }
+    }
+}
+
+/// What a request needs beside its ids to be a sensible one.
+fn extras(operation: &str) -> Value {
+    match operation {
+        "trace.start_v3" => json!({"trace": {"trace_info": {"trace_id": trace(B)}}}),
+        "trace.tag_set"
+        | "trace.tag_set_v2"
+        | "trace.tag_delete"
+        | "trace.tag_delete_v2"
+        | "experiment.tag_set"
+        | "experiment.tag_delete" => json!({"key": "k"}),
+        "experiment.create" => json!({"name": "gamma"}),
+        "model.create" => json!({"name": "model-c"}),
+        "model.rename" => json!({"new_name": "model-c"}),
+        "ui.graphql" => {
+            let query = format!(
+                "{{ mlflowGetExperiment(input: {{experimentId: \"{B}\"}}) {{ experiment {{ name }} }} }}"
+            );
+            json!({"query": query})
+        }
+        "tracegate.grant.create" => {
+            json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
+        }
+        "tracegate.token.create" => json!({"principal": "user:admin"}),
+        "tracegate.principal.create" => json!({"principal": "user:new"}),
+        "tracegate.principal.active" => json!({"active": false}),
+        _ => json!({}),
+    }
+}
+
+fn extra_query(operation: &str) -> &'static str {
+    match operation {
+        "tracegate.explain" => "principal=user%3Aadmin&privilege=trace.read&on=experiment%3A2",
+        "tracegate.grant.list" => "securable=experiment%3A2",
+        "tracegate.token.list" => "principal=user%3Aadmin",
+        _ => "",
+    }
+}
+
+fn path_parameter(name: &str) -> &'static str {
+    match name {
+        "id" => "1",
+        "principal" | "member" => "user%3Aadmin",
+        "group" => "group%3Aadmins",
+        "path" | "artifact_path" => "a/b",
+        "name" => "server",
+        _ => "anything",
+    }
+}
+
+fn merge(into: &mut Value, other: Value) {
+    match (into, other) {
+        (Value::Object(into), Value::Object(other)) => {
+            for (key, value) in other {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, other) => *into = other,
+    }
+}
+
+/// A request of the operation that names B in every place where an id is looked for.
+fn request(operation: &Operation, method: &str, path: &str) -> Request {
+    let mut params: Map<String, Value> = Map::new();
+    let mut query: Vec<String> = Vec::new();
+    let mut headers: Vec<(String, String)> = Vec::new();
+    let mut body = json!({});
+    for need in &operation.needs {
+        let id = id_of(need.target);
+        for source in &need.sources {
+            match source {
+                Source::Path(name) => {
+                    params.insert(name.clone(), json!(id));
+                }
+                Source::Query(name) => query.push(format!("{name}={}", id.replace(':', "%3A"))),
+                Source::Header(name) => headers.push((name.clone(), id.clone())),
+                Source::Json(steps) => put(&mut body, steps, &id),
+            }
+        }
+    }
+    merge(&mut body, extras(&operation.name));
+    query.push(extra_query(&operation.name).to_owned());
+    let filled: Vec<String> = path
+        .split('/')
+        .map(|segment| {
+            let Some((before, rest)) = segment.split_once('{') else { return segment.to_owned() };
+            let (name, after) = rest.split_once('}').unwrap();
+            let name = name.trim_end_matches(['.', '!']);
+            let value = params.get(name).and_then(Value::as_str).unwrap_or(path_parameter(name));
+            format!("{before}{value}{after}")
+        })
+        .collect();
+    let query = query.join("&");
+    let query = query.trim_matches('&');
+    let target = format!("{}{}{query}", filled.join("/"), if query.is_empty() { "" } else { "?" });
+    let mut request = Request::new(method, &target);
+    request.headers = headers;
+    if operation.handling == Handling::Otlp {
+        let span = json!({"traceId": &trace(B)[3..], "spanId": "0102030405060708", "name": "s"});
+        let export = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]});
+        request.header("Content-Type", "application/json").body(export.to_string())
+    } else if operation.json_body || matches!(method, "POST" | "PUT" | "PATCH") {
+        request.header("Content-Type", "application/json").body(body.to_string())
+    } else {
+        request
+    }
+}
+
+pub fn every_request(manifest: &Manifest) -> Vec<(&Operation, Request)> {
+    let mut requests = Vec::new();
+    for operation in manifest.operations() {
+        for path in operation.paths() {
+            for method in &operation.methods {
+                requests.push((operation, request(operation, method.as_str(), &path)));
+                if method.as_str() == "GET" && !operation.json_body {
+                    requests.push((operation, request(operation, "HEAD", &path)));
+                }
+            }
+        }
+    }
+    requests
+}
+
+/// What is wrong with an answer to the stranger or to nobody; nothing if it is as it must be.
+fn problem(
+    who: Who,
+    operation: &Operation,
+    method: &str,
+    answer: &Answer,
+    seen: &[Recorded],
+) -> Option<String> {
+    let name = operation.name.as_str();
+    let shown = answer.everything();
+    if shown.contains(SECRET_A) || shown.contains(SECRET_B) {
+        return Some("shows a secret".to_owned());
+    }
+    let narrowed = NARROWED.iter().find(|(known, _)| *known == name).map(|(_, list)| *list);
+    let passes = operation.access == Access::Public
+        || who == Who::Stranger && (OPEN.contains(&name) || narrowed.is_some());
+    let unexpected = seen.iter().find(|request| !is_look_up(request));
+    if let Some(request) = unexpected.filter(|_| !passes) {
+        return Some(format!("let {} {} through", request.method, request.target));
+    }
+    if operation.access == Access::Public {
+        return (answer.status != 200 && name != "tracegate.ready")
+            .then(|| format!("answered {}", answer.status));
+    }
+    if who == Who::Anonymous {
+        return (answer.status != 401).then(|| format!("answered {}", answer.status));
+    }
+    if let Some(list) = narrowed {
+        let empty = method == "HEAD" || answer.json().get(list).is_none();
+        return (!empty || answer.status != 200)
+            .then(|| format!("answered {}: {}", answer.status, answer.text()));
+    }
+    if OPEN.contains(&name) || ABOUT_ONESELF.contains(&name) {
+        return (answer.status != 200).then(|| format!("answered {}", answer.status));
+    }
+    let expected: &[u16] = match operation.access {
+        Access::Refused => &[501],
+        _ if MALFORMED.iter().any(|(known, _)| *known == name) => &[400],
+        _ => &[403, 404],
+    };
+    (!expected.contains(&answer.status)).then(|| format!("answered {}: {}", answer.status, answer.text()))
+}
+
+#[actix_rt::test]
+async fn strangers_and_nobody_get_nothing_of_b_by_any_operation() {
+    let gateway = Gateway::start().await;
+    gateway.revoke_defaults().await;
+    let manifest = Manifest::builtin().unwrap();
+    let requests = every_request(&manifest);
+    assert!(requests.len() > 500, "{}", requests.len());
+    let mut problems = Vec::new();
+    for who in [Who::Stranger, Who::Anonymous] {
+        for (operation, request) in &requests {
+            gateway.upstream.forget_requests();
+            let answer = gateway.call(who, request.clone()).await;
+            let seen = gateway.upstream.requests();
+            if answer.header("x-tracegate-decision-id").is_none() {
+                problems.push(format!("{} has no decision id", operation.name));
+            }
+            if let Some(problem) = problem(who, operation, &request.method, &answer, &seen) {
+                problems.push(format!(
+                    "{who:?}: {} ({} {}) {problem}",
+                    operation.name, request.method, request.target
+                ));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+    gateway.stop().await;
+}
+
+/// The counterpart, without which the test above could pass because every request is nonsense: the same
+/// requests made by an administrator are let through.
+#[actix_rt::test]
+async fn the_same_requests_are_sensible_ones() {
+    let gateway = Gateway::start().await;
+    let manifest = Manifest::builtin().unwrap();
+    let mut refused = Vec::new();
+    for (operation, request) in every_request(&manifest) {
+        // Own operations change who may do what; the others of this list say no to everybody.
+        if operation.handling == Handling::Own
+            || operation.access == Access::Refused
+            || request.method == "HEAD"
+        {
+            continue;
+        }
+        gateway.upstream.forget_requests();
+        let answer = gateway.call(Who::Admin, request.clone()).await;
+        if gateway.forwarded().is_empty() {
+            refused.push(format!("{}: {} {}", operation.name, answer.status, answer.text()));
+        }
+    }
+    assert!(refused.is_empty(), "{} were not forwarded:\n{}", refused.len(), refused.join("\n"));
+    gateway.stop().await;
+}

@@ -1,0 +1,9 @@
+//! What the integration tests stand on.
+
+pub mod callers;
+pub mod fake_mlflow;
+pub mod fake_upstream;
+pub mod gateway;
+pub mod logs;
+pub mod otlp;
+pub mod raw_http;
