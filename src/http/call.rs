@@ -10,7 +10,7 @@ use super::lookup::Demand;
 use super::trail::Trail;
 use crate::access::{Caller, Check, Decision, ExperimentId, Principal, Securable, TraceId};
 use crate::app::App;
-use crate::backend::{Backend, Outgoing};
+use crate::backend::{Backend, BackendError, Outgoing};
 use crate::classify::{Access, Operation};
 use crate::policy::{Permit, Requirement, View};
 use crate::wire::{Body, Head, Reply};
@@ -153,7 +153,15 @@ impl Call<'_> {
         let started = Instant::now();
         let reply = self.backend.forward(permit, Outgoing { head: self.head.clone(), body }).await;
         self.app.metrics.upstream(started.elapsed());
-        Ok(reply?)
+        let reply = reply?;
+        // A page of a crashed server is no answer to an API client, and shows what is inside.
+        let is_json =
+            reply.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
+        if reply.status >= 500 && !is_json {
+            tracing::warn!(status = reply.status, "the backend failed with something other than JSON");
+            return Err(BackendError::BrokenOff.into());
+        }
+        Ok(reply)
     }
 
     /// A mutable JSON body, marked as changed.

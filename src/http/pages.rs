@@ -17,6 +17,8 @@ pub(super) struct Narrowed {
     pub list: &'static str,
     /// How many entries of the upstream page are already released.
     pub skip: usize,
+    /// How long the upstream pages are; none where upstream has no pages.
+    pub size: Option<usize>,
     /// How many entries the client wants.
     pub wanted: usize,
     /// Which entries the caller may see.
@@ -37,10 +39,20 @@ struct Position {
     token: Option<String>,
     /// Entries of that page that were released before.
     skip: usize,
+    /// How long that page is, whatever the client asks for by now: `skip` counts in it.
+    size: Option<usize>,
 }
 
-/// Replaces the client's page token by the backend's. Answers how many entries of it to skip.
-pub(super) fn open(call: &mut Call<'_>) -> Result<usize, Refusal> {
+/// Where a client's token says to go on.
+#[derive(Default)]
+pub(super) struct Resumed {
+    pub skip: usize,
+    /// The length of the backend's pages, where a page before this one set it.
+    pub size: Option<usize>,
+}
+
+/// Replaces the client's page token by the backend's. Answers where in that page to go on.
+pub(super) fn open(call: &mut Call<'_>) -> Result<Resumed, Refusal> {
     call.page_context = context(call);
     let given = match &call.json {
         Some(object) => match json::field(object, "page_token")? {
@@ -50,12 +62,15 @@ pub(super) fn open(call: &mut Call<'_>) -> Result<usize, Refusal> {
         },
         None => call.head.query.one("page_token")?.map(str::to_owned),
     };
-    let Some(given) = given.filter(|token| !token.is_empty()) else { return Ok(0) };
+    let Some(given) = given.filter(|token| !token.is_empty()) else { return Ok(Resumed::default()) };
     let refuse = || Malformed::new("page_token", "is not one that was issued to you for this request");
     let sealed = call.app.sealer.open(&call.page_context, &given).map_err(|_| refuse())?;
     let position: Position = serde_json::from_slice(&sealed).map_err(|_| refuse())?;
     set_token(call, position.token.as_deref());
-    Ok(position.skip)
+    if let Some(size) = position.size {
+        set_size(call, size);
+    }
+    Ok(Resumed { skip: position.skip, size: position.size })
 }
 
 /// Seals the token of the next page.
@@ -68,7 +83,7 @@ pub(super) async fn seal(call: &mut Call<'_>, reply: Reply) -> Result<Reply, Ref
 /// Seals the token in a page that is already read.
 pub(super) fn seal_in(call: &Call<'_>, page: &mut Map<String, Value>) -> Result<(), Refusal> {
     if let Some(token) = next_token(page) {
-        let sealed = position(call, Position { token: Some(token), skip: 0 })?;
+        let sealed = position(call, Position { token: Some(token), skip: 0, size: None })?;
         page.insert("next_page_token".to_owned(), Value::String(sealed));
     }
     Ok(())
@@ -101,11 +116,11 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
             }
         }
         if let Some(index) = full_at {
-            break Some(Position { token: current, skip: index });
+            break Some(Position { token: current, skip: index, size: narrowed.size });
         }
         let Some(token) = next_token(&page) else { break None };
         if kept.len() == narrowed.wanted || pages >= call.app.config.limits.refill_pages {
-            break Some(Position { token: Some(token), skip: 0 });
+            break Some(Position { token: Some(token), skip: 0, size: narrowed.size });
         }
         set_token(call, Some(&token));
         let permit = call.permit_again()?;
@@ -230,4 +245,13 @@ fn set_token(call: &mut Call<'_>, token: Option<&str>) {
     if let Some(token) = token {
         object.insert("page_token".to_owned(), Value::String(token.to_owned()));
     }
+}
+
+fn set_size(call: &mut Call<'_>, size: usize) {
+    if call.json.is_none() {
+        return call.head.query.set("max_results", &size.to_string());
+    }
+    let object = call.edit();
+    object.remove("maxResults");
+    object.insert("max_results".to_owned(), Value::from(size));
 }

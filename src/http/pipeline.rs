@@ -1,6 +1,7 @@
 //! The life of a request, in order: canonical, identify, classify, look up, authorize, audit begin,
 //! forward, narrow or mask, audit complete.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -17,9 +18,35 @@ use crate::classify::{Access, Handling, Matched, extract};
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
+/// Answers one request in a task of its own: a connection that breaks drops this future, and what was
+/// begun (an experiment's first grant, a claim, a record) must be finished all the same.
+pub(super) async fn serve(
+    app: Arc<App>,
+    backend: Rc<dyn Backend>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let (shared, kept) = (Arc::clone(&app), request.clone());
+    let work = actix_web::rt::spawn(async move { answer(&shared, &*backend, request, payload).await });
+    match work.await {
+        Ok(response) => response,
+        Err(error) => panicked(&app, &kept, &error.to_string()).await,
+    }
+}
+
+/// A panic is one request's 500, recorded.
+async fn panicked(app: &Arc<App>, request: &HttpRequest, detail: &str) -> HttpResponse {
+    let trail = Trail::new(app, convert::context(request));
+    let (decision_id, version) = (trail.decision_id().to_owned(), trail.policy_version());
+    let refusal = Refusal::Internal(detail.to_owned());
+    let recorded = trail.refuse(&refusal.to_string(), refusal.outcome(), refusal.status()).await;
+    let refusal = recorded.map_or_else(Refusal::from, |()| refusal);
+    decorated(refusal.into_reply(&decision_id), &decision_id, version)
+}
+
 /// Answers one request. Whatever happens inside, the answer has the clients' error shape, the decision
 /// headers, and a record.
-pub(super) async fn answer(
+async fn answer(
     app: &Arc<App>,
     backend: &dyn Backend,
     request: HttpRequest,

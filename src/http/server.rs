@@ -1,6 +1,7 @@
 //! Starts actix-web on a listener and stops it again.
 
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use actix_web::{App as ActixApp, HttpRequest, HttpServer, web};
 
 use super::pipeline;
 use crate::app::App;
-use crate::backend::Upstream;
+use crate::backend::{Backend, Upstream};
 
 /// A running gateway.
 pub struct Running {
@@ -34,10 +35,9 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     let mut server = HttpServer::new(move || {
         let app = Arc::clone(&shared);
         // One backend, and so one pool of connections, per worker.
-        let backend = std::rc::Rc::new(Upstream::new(Arc::clone(&app.upstream)));
+        let backend: Rc<dyn Backend> = Rc::new(Upstream::new(Arc::clone(&app.upstream)));
         let serve = move |request: HttpRequest, payload: web::Payload| {
-            let (app, backend) = (Arc::clone(&app), std::rc::Rc::clone(&backend));
-            async move { pipeline::answer(&app, &*backend, request, payload).await }
+            pipeline::serve(Arc::clone(&app), Rc::clone(&backend), request, payload)
         };
         ActixApp::new().default_service(web::to(serve))
     })

@@ -8,7 +8,7 @@ use crate::support::fake_mlflow::{A, B, SECRET_B, logged_model, new_trace, run, 
 use crate::support::fake_upstream::Scripted;
 use crate::support::gateway::Gateway;
 use crate::support::otlp;
-use crate::support::raw_http::{Answer, Request};
+use crate::support::raw_http::{Answer, Request, exchange};
 
 /// A request of the reader, or of the editor, that must be refused and not forwarded.
 async fn refused(gateway: &Gateway, who: Who, request: Request) -> Answer {
@@ -190,8 +190,14 @@ async fn a_read_brings_no_body_along() {
         let request = Request::get(&get).header("Content-Type", "application/json").body(body);
         assert_eq!(refused(&gateway, Who::Reader, request).await.status, 400);
     }
-    let chunked = Request::get(&get).header("Transfer-Encoding", "chunked");
-    assert_eq!(refused(&gateway, Who::Reader, chunked).await.status, 400);
+    let token = gateway.token(Who::Reader);
+    let chunked = format!(
+        "GET {get} HTTP/1.1\r\nHost: g\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    gateway.upstream.forget_requests();
+    let answer = Answer::parse(&exchange(gateway.address, chunked.as_bytes()).await, false);
+    assert_eq!((answer.status, gateway.upstream.requests().len()), (400, 0), "{}", answer.text());
     // A DELETE may have one; it names nothing, and stays here.
     let path = format!("/api/3.0/mlflow/datasets/{}", thing("d", A));
     let delete = Request::json("DELETE", &path, &json!({"dataset_id": thing("d", B)}));

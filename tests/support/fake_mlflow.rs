@@ -39,7 +39,7 @@ pub fn model_name(experiment: &str) -> String {
 
 /// A trace id that MLflow does not know.
 pub fn new_trace(number: u64) -> String {
-    format!("tr-{number:031x}0")
+    format!("tr-c{number:030x}0")
 }
 
 pub fn secret(experiment: &str) -> &'static str {
@@ -91,7 +91,7 @@ fn parameter(request: &Recorded, key: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-fn answer(request: &Recorded) -> Scripted {
+pub fn answer(request: &Recorded) -> Scripted {
     let path = request.path().replacen("/ajax-api/", "/api/", 1);
     let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let method = if request.method == "HEAD" { "GET" } else { request.method.as_str() };
@@ -121,7 +121,7 @@ fn answer(request: &Recorded) -> Scripted {
         (_, ["api", "2.0", "mlflow", "experiments", "search"]) => {
             Scripted::json(&json!({"experiments": [experiment(A), experiment(B)]}))
         }
-        ("GET", ["api", "3.0", "mlflow", "traces", id]) if id.starts_with("tr-") => {
+        ("GET", ["api", "3.0", "mlflow", "traces", id]) if id.len() >= 32 => {
             owned(id, |owner| json!({"trace": {"trace_info": trace_info(id, owner)}}))
         }
         ("GET", ["api", "2.0", "mlflow", "runs", "get"]) => {

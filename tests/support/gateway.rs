@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracegate::access::{Effect, Event, NewGrant, Principal, Securable};
+use tracegate::access::{Effect, Event, EventKind, NewGrant, Principal, Securable};
 use tracegate::app::App;
 use tracegate::config::Config;
 use tracegate::store::audit_index::AuditQuery;
@@ -146,6 +146,18 @@ impl Gateway {
     pub async fn records(&self, decision_id: &str) -> Vec<Event> {
         let query = AuditQuery { decision_id: Some(decision_id.to_owned()), ..Default::default() };
         self.query(&query).await
+    }
+
+    /// The `complete` record of a call: of one whose body streams it is written after the last byte.
+    pub async fn ended(&self, decision_id: &str) -> Event {
+        for _ in 0..200 {
+            let records = self.records(decision_id).await;
+            if let Some(end) = records.into_iter().find(|event| event.kind == EventKind::Complete) {
+                return end;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("call {decision_id} has no end");
     }
 
     pub async fn query(&self, query: &AuditQuery) -> Vec<Event> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
-use super::super::pages::{self, Keep, Narrowed};
+use super::super::pages::{self, Keep, Narrowed, Resumed};
 use super::After;
 use crate::access::{Check, ExperimentId, Privilege, Securable};
 use crate::backend::{BackendError, ExperimentFacts};
@@ -19,14 +19,15 @@ const MODELS_DEFAULT: usize = 100;
 
 /// Narrowed before the backend where grants name the experiments, and after it always.
 pub(super) fn experiments(call: &mut Call<'_>) -> Result<After, Refusal> {
-    let skip = pages::open(call)?;
     let wanted = pages::wanted(call, EXPERIMENTS_DEFAULT)?;
+    let Resumed { skip, size } = pages::open(call)?;
     if let Listed::Only(ids) = call.view()?.listed(call.caller, Privilege::ExperimentView)?
         && ids.len() <= IDS_IN_FILTER
     {
         narrow_filter(call, &ids)?;
     }
-    Ok(After::Narrow(Narrowed { list: "experiments", skip, wanted, keep: Keep::Experiments }))
+    let size = Some(size.unwrap_or(wanted));
+    Ok(After::Narrow(Narrowed { list: "experiments", skip, size, wanted, keep: Keep::Experiments }))
 }
 
 fn narrow_filter(call: &mut Call<'_>, ids: &[ExperimentId]) -> Result<(), Refusal> {
@@ -53,14 +54,16 @@ fn narrow_filter(call: &mut Call<'_>, ids: &[ExperimentId]) -> Result<(), Refusa
 }
 
 pub(super) fn models(call: &mut Call<'_>, list: &'static str) -> Result<After, Refusal> {
-    let skip = pages::open(call)?;
     let wanted = pages::wanted(call, MODELS_DEFAULT)?;
-    Ok(After::Narrow(Narrowed { list, skip, wanted, keep: Keep::Models }))
+    let Resumed { skip, size } = pages::open(call)?;
+    let size = Some(size.unwrap_or(wanted));
+    Ok(After::Narrow(Narrowed { list, skip, size, wanted, keep: Keep::Models }))
 }
 
 /// The scorers are named by ids that say nothing of their experiments; the answer does.
 pub(super) fn scorer_configs(_call: &mut Call<'_>) -> Result<After, Refusal> {
-    Ok(After::Narrow(Narrowed { list: "configs", skip: 0, wanted: usize::MAX, keep: Keep::ScorerConfigs }))
+    let (skip, size, wanted) = (0, None, usize::MAX);
+    Ok(After::Narrow(Narrowed { list: "configs", skip, size, wanted, keep: Keep::ScorerConfigs }))
 }
 
 /// Whether the caller may see one entry. An entry that does not say what it is stays hidden.
