@@ -275,7 +275,8 @@ def before_fast_upstream(bench, directory, running, details, trace_id):
     folder = directory / "nginx"
     nginx.write_large_trace(folder, trace_id, experiment, LARGE_MEGABYTES)
     servers = nginx.UPSTREAM.format(
-        port=ports["upstream"], directory=folder, trace_id=trace_id, trace=nginx.trace_info(trace_id, experiment)
+        port=ports["upstream"], directory=folder, trace_id=trace_id, trace=nginx.trace_info(trace_id, experiment),
+        experiment=nginx.experiment_info(experiment),
     )
     upstream = nginx.start(processes, "fast-upstream", folder, ports["upstream"], servers, 1)
     running.append(upstream)

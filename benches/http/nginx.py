@@ -44,6 +44,7 @@ UPSTREAM = """
       internal;
       proxy_pass http://127.0.0.1:{port}/health; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_method GET;
     }}
+    location = /api/2.0/mlflow/experiments/get {{ return 200 '{experiment}'; }}
     location = /api/3.0/mlflow/traces/get {{ root {directory}/large; try_files /trace.json =404; }}
     location = /api/3.0/mlflow/traces/{trace_id} {{ return 200 '{trace}'; }}
     location / {{ return 404 '{{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such trace"}}'; }}
@@ -85,6 +86,13 @@ def trace_info(trace_id, experiment):
         "tags": {"mlflow.traceName": "answer", "mlflow.artifactLocation": f"mlflow-artifacts:/{experiment}/traces/{trace_id}/artifacts"},
         "request_preview": "in " * 20, "response_preview": "out " * 20,
     }}})
+
+
+def experiment_info(experiment):
+    return json.dumps({"experiment": {
+        "experiment_id": experiment, "name": "support-bot", "artifact_location": f"mlflow-artifacts:/{experiment}",
+        "lifecycle_stage": "active",
+    }})
 
 
 def write_large_trace(directory, trace_id, experiment, megabytes):

@@ -69,13 +69,6 @@ impl Syncer {
             let _ = requests.send(request);
         }
     }
-
-    /// Returns once everything written to `file` is on the disk.
-    pub fn sync_now(&self, file: Arc<dyn SegmentFile>) -> Result<(), AuditError> {
-        let (reply, answer) = oneshot::channel();
-        self.sync(SyncRequest { file, waiters: vec![Waiter { seq: 0, reply }] });
-        answer.blocking_recv().unwrap_or_else(|_| Err(stopped())).map(|_| ())
-    }
 }
 
 impl Drop for Syncer {

@@ -1,13 +1,13 @@
-//! The one thread that writes: it gives each record its place in the chain and hands whole batches to
-//! the operating system.
+//! Gives each record its place in the chain and hands it to the operating system.
 //!
-//! Whatever queued up while the last write ran is written with one call. Callers that asked for
-//! [`Durability::Written`] are answered then; the others go on to the syncer.
+//! Its caller holds a lock and writes itself: a write into the page cache takes microseconds, and a
+//! hand-over to another thread and back takes more. Callers that asked for [`Durability::Written`] are
+//! done then; the others wait for the syncer.
 
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::directory::{self, Claimed};
 use super::record::{Position, RecordKind, SegmentHeader, encode, encoded_len};
@@ -17,22 +17,8 @@ use super::syncer::{SegmentFile, SyncRequest, Syncer, Waiter};
 use crate::access::{AuditError, Durability};
 use crate::clock::Clock;
 
-pub type Reply = oneshot::Sender<Result<u64, AuditError>>;
-
-pub enum Job {
-    Append {
-        payload: Vec<u8>,
-        durability: Durability,
-        reply: Reply,
-    },
-    /// Answered once everything queued before is on the disk.
-    Sync {
-        reply: Reply,
-    },
-    Close {
-        reply: Reply,
-    },
-}
+/// Answers once the record is on the disk.
+pub type OnDisk = oneshot::Receiver<Result<u64, AuditError>>;
 
 /// Gives a new segment, its header written, or the one to go on with; in tests one that fails.
 pub type OpenSegment = Box<dyn Fn(Open<'_>) -> io::Result<Arc<dyn SegmentFile>> + Send>;
@@ -41,9 +27,6 @@ pub enum Open<'a> {
     New(&'a SegmentHeader),
     Existing { first_seq: u64 },
 }
-
-const LARGEST_BATCH: usize = 1024;
-const LARGEST_WRITE: usize = 1 << 20;
 
 pub struct Writer {
     claimed: Claimed,
@@ -56,7 +39,6 @@ pub struct Writer {
     file_bytes: u64,
     last: Position,
     buffer: Vec<u8>,
-    waiters: Vec<(Durability, Waiter)>,
 }
 
 impl Writer {
@@ -86,7 +68,6 @@ impl Writer {
             file_bytes,
             last: tail.last,
             buffer: Vec::new(),
-            waiters: Vec::new(),
         };
         if !tail.clean {
             tracing::warn!(cut = ?tail.cut, "the audit chain had no clean end; it goes on with a marker");
@@ -97,83 +78,58 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes what is queued until the queue ends or a job closes the spool.
-    pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut batch = Vec::new();
-        while jobs.blocking_recv_many(&mut batch, LARGEST_BATCH) > 0 {
-            for job in batch.drain(..) {
-                match job {
-                    Job::Append { payload, durability, reply } => self.append(&payload, durability, reply),
-                    Job::Sync { reply } => {
-                        let waiter = Waiter { seq: self.last.seq, reply };
-                        self.waiters.push((Durability::Synced, waiter));
-                    }
-                    Job::Close { reply } => {
-                        let result = self.close();
-                        let seq = self.last.seq;
-                        // The lock goes before the answer does: who was answered may open the spool again.
-                        drop(self);
-                        return Waiter { seq, reply }.answer(result);
-                    }
-                }
-            }
-            self.flush();
-        }
-    }
-
-    fn append(&mut self, payload: &[u8], durability: Durability, reply: Reply) {
+    /// Writes one record. Who asked for more than that gets what to wait for.
+    pub fn append(&mut self, payload: &[u8], durability: Durability) -> Result<Option<OnDisk>, AuditError> {
+        self.state.check()?;
         let length = encoded_len(payload.len());
-        if let Err(error) = self.state.check_room(self.buffer.len() as u64 + length) {
-            return Waiter { seq: 0, reply }.answer(Err(error));
-        }
-        let filled = self.file_bytes + self.buffer.len() as u64;
-        if filled > 0 && filled + length > self.segment_bytes {
-            self.flush();
-            self.roll();
-        } else if self.buffer.len() + payload.len() > LARGEST_WRITE {
-            self.flush();
+        self.state.check_room(length)?;
+        if self.file_bytes > 0 && self.file_bytes + length > self.segment_bytes {
+            self.roll()?;
         }
         encode(&mut self.buffer, RecordKind::Event, payload, &mut self.last);
-        self.waiters.push((durability, Waiter { seq: self.last.seq, reply }));
+        self.flush()?;
+        Ok((durability == Durability::Synced).then(|| self.sync()))
     }
 
-    /// Writes the buffer and answers, or passes on, whoever waits for it.
-    fn flush(&mut self) {
-        let mut result = self.state.check();
-        if result.is_ok() && !self.buffer.is_empty() {
-            match self.file.write_all(&self.buffer) {
-                Ok(()) => {
-                    self.file_bytes += self.buffer.len() as u64;
-                    self.state.wrote(self.last.seq, self.buffer.len() as u64);
-                }
-                Err(error) => {
-                    self.state.fail(format!("a segment cannot be written: {error}"));
-                    result = self.state.check();
-                }
+    /// Asks for everything written so far to be forced to the disk.
+    pub fn sync(&mut self) -> OnDisk {
+        let (reply, answer) = oneshot::channel();
+        let waiters = vec![Waiter { seq: self.last.seq, reply }];
+        self.syncer.sync(SyncRequest { file: Arc::clone(&self.file), waiters });
+        answer
+    }
+
+    /// Ends the chain cleanly.
+    pub fn close(mut self) -> Result<(), AuditError> {
+        self.state.close();
+        self.mark(RecordKind::Closed, serde_json::json!({}))?;
+        self.force()
+    }
+
+    fn flush(&mut self) -> Result<(), AuditError> {
+        self.state.check()?;
+        match self.file.write_all(&self.buffer) {
+            Ok(()) => {
+                self.file_bytes += self.buffer.len() as u64;
+                self.state.wrote(self.last.seq, self.buffer.len() as u64);
             }
+            Err(error) => self.state.fail(format!("a segment cannot be written: {error}")),
         }
         self.buffer.clear();
-        let mut to_sync = Vec::new();
-        for (durability, waiter) in self.waiters.drain(..) {
-            match durability {
-                Durability::Synced if result.is_ok() => to_sync.push(waiter),
-                _ => waiter.answer(result.clone()),
-            }
+        self.state.check()
+    }
+
+    fn force(&self) -> Result<(), AuditError> {
+        if let Err(error) = self.file.sync() {
+            self.state.fail(format!("a segment cannot be forced to the disk: {error}"));
         }
-        if !to_sync.is_empty() {
-            self.syncer.sync(SyncRequest { file: Arc::clone(&self.file), waiters: to_sync });
-        }
+        self.state.check()
     }
 
     /// Begins the next segment. The one before is on the disk first, so that only the last segment can
     /// ever be torn.
-    fn roll(&mut self) {
-        if self.state.check().is_err() {
-            return;
-        }
-        if let Err(error) = self.syncer.sync_now(Arc::clone(&self.file)) {
-            return self.state.fail(error.0);
-        }
+    fn roll(&mut self) -> Result<(), AuditError> {
+        self.force()?;
         match (self.open_segment)(Open::New(&header_after(self.last, &self.claimed.replica))) {
             Ok(file) => {
                 self.file = file;
@@ -181,13 +137,7 @@ impl Writer {
             }
             Err(error) => self.state.fail(format!("a segment cannot be created: {error}")),
         }
-    }
-
-    fn close(&mut self) -> Result<(), AuditError> {
-        self.flush();
-        self.state.close();
-        self.mark(RecordKind::Closed, serde_json::json!({}))?;
-        self.syncer.sync_now(Arc::clone(&self.file))
+        self.state.check()
     }
 
     /// Appends a record of the chain's own.
@@ -197,8 +147,7 @@ impl Writer {
             payload.extend(detail);
         }
         encode(&mut self.buffer, kind, payload.to_string().as_bytes(), &mut self.last);
-        self.flush();
-        self.state.check()
+        self.flush()
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use crate::wire::{BodyStream, MemoryOrFile, ReplayBody};
 
 /// Bytes gathered before one write to the file.
-const WRITE_BYTES: usize = 256 * 1024;
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// How much of a body is kept, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,7 +33,7 @@ impl Default for LimitsConfig {
             otlp_decompressed_bytes: 512 * MIB,
             otlp_spans: 200_000,
             otlp_traces: 10_000,
-            spill_bytes: 256 * 1024,
+            spill_bytes: 64 * 1024,
             page_bytes: 64 * MIB,
             refill_pages: 20,
         }

@@ -13,7 +13,7 @@ use super::trail::Trail;
 use super::{convert, handle, own};
 use crate::access::{Durability, Outcome};
 use crate::app::App;
-use crate::backend::{Backend, Outgoing, SpoolLimits, spool};
+use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
@@ -201,11 +201,29 @@ async fn run(
     if (400..500).contains(&reply.status) {
         handle::unclaim(&call, claimed).await?;
     }
-    let released = handle::finish(after, &mut call, trail, reply).await?;
+    let mut released = handle::finish(after, &mut call, trail, reply).await?;
     if !operation.mutates {
-        trail.begin(Durability::Written).await?;
+        released.body = whole_if_small(released.body).await?;
+        // What is whole is recorded once, before it is released; what streams is recorded twice.
+        if matches!(released.body, Body::Stream { .. }) || trail.has_many_traces() {
+            trail.begin(Durability::Written).await?;
+        }
     }
     Ok(Answer::Recorded(released))
+}
+
+/// Answers up to this size are read whole before they are released, in bytes.
+const SMALL: u64 = 64 * 1024;
+
+/// A small answer in memory: one record tells all of it, and one that is cut off is no answer at all.
+async fn whole_if_small(body: Body) -> Result<Body, Refusal> {
+    match body {
+        Body::Stream { stream, length: Some(length) } if length <= SMALL => {
+            let bytes = convert::collect(stream, SMALL).await.map_err(|_| BackendError::BrokenOff)?;
+            Ok(Body::memory(bytes.ok_or(BackendError::BrokenOff)?))
+        }
+        other => Ok(other),
+    }
 }
 
 /// The few operations that need no caller.

@@ -98,6 +98,11 @@ impl Trail {
         self.event.trace_ids.extend(ids.into_iter().map(ToString::to_string));
     }
 
+    /// Whether the call touches more traces than its `complete` record repeats.
+    pub fn has_many_traces(&self) -> bool {
+        self.event.trace_ids.len() > IDS_REPEATED
+    }
+
     /// Takes back an allow: something after the decision refused the call.
     pub fn refused(&mut self) {
         self.event.decision = Verdict::Deny;

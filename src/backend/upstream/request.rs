@@ -38,7 +38,7 @@ const FORWARDED: [&str; 12] = [
 ];
 
 /// Bytes read from a spilled body at once.
-const FILE_CHUNK_BYTES: u64 = 256 * 1024;
+const FILE_CHUNK_BYTES: u64 = 64 * 1024;
 
 /// A request line and its headers as they will be sent; may be sent again when the body can.
 #[derive(Debug, Clone)]
