@@ -16,14 +16,14 @@ mod canonical;
 #[path = "integration/claims.rs"]
 mod claims;
 #[cfg(test)]
+#[path = "integration/design_rules.rs"]
+mod design_rules;
+#[cfg(test)]
 #[path = "integration/failures.rs"]
 mod failures;
 #[cfg(test)]
 #[path = "integration/headers.rs"]
 mod headers;
-#[cfg(test)]
-#[path = "integration/layers.rs"]
-mod layers;
 #[cfg(test)]
 #[path = "integration/levels.rs"]
 mod levels;

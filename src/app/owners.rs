@@ -99,6 +99,20 @@ impl Owners {
         Ok(claim)
     }
 
+    /// Claims a trace whose id the backend minted for this very call: there is no older owner to ask for.
+    pub async fn claim_minted(
+        &self,
+        app: &App,
+        trace: &TraceId,
+        experiment: &ExperimentId,
+        started_by: &Principal,
+    ) -> Result<Claim, LookupError> {
+        let _turn = self.turn(trace).await;
+        let claim = app.store.claim_trace(trace, experiment, Some(started_by), app.clock.now()).await?;
+        self.traces.insert(trace.clone(), claim.clone()).await;
+        Ok(claim)
+    }
+
     /// Gives a fresh claim back after the backend definitely refused the write.
     pub async fn release(
         &self,

@@ -162,7 +162,8 @@ pub(super) async fn finish(
     trail: &mut Trail,
     reply: Reply,
 ) -> Result<Reply, Refusal> {
-    if reply.status >= 300 {
+    // MLflow says 400 for a name that is taken; a server that failed says nothing of names.
+    if matches!(reply.status, 400 | 409) {
         return match after {
             After::ExperimentCreated => experiments::name_refused(call, "name", reply).await,
             After::ExperimentRenamed(_) => experiments::name_refused(call, "new_name", reply).await,
@@ -171,6 +172,9 @@ pub(super) async fn finish(
             }
             _ => Ok(reply),
         };
+    }
+    if reply.status >= 300 {
+        return Ok(reply);
     }
     match after {
         After::Nothing => Ok(reply),

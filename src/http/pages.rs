@@ -19,6 +19,8 @@ pub(super) struct Narrowed {
     pub skip: usize,
     /// How long the upstream pages are; none where upstream has no pages.
     pub size: Option<usize>,
+    /// How long the upstream pages after the first are at least.
+    pub refill: usize,
     /// How many entries the client wants.
     pub wanted: usize,
     /// Which entries the caller may see.
@@ -97,8 +99,7 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
     let mut skip = narrowed.skip;
     let mut kept: Vec<Value> = Vec::new();
     let mut pages = 1;
-    // Where the backend writes an empty list, clients expect one.
-    let always = page.contains_key(narrowed.list);
+    let mut size = narrowed.size;
     let next = loop {
         let entries = match page.remove(narrowed.list) {
             Some(Value::Array(entries)) => entries,
@@ -116,13 +117,18 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
             }
         }
         if let Some(index) = full_at {
-            break Some(Position { token: current, skip: index, size: narrowed.size });
+            break Some(Position { token: current, skip: index, size });
         }
         let Some(token) = next_token(&page) else { break None };
         if kept.len() == narrowed.wanted || pages >= call.app.config.limits.refill_pages {
-            break Some(Position { token: Some(token), skip: 0, size: narrowed.size });
+            break Some(Position { token: Some(token), skip: 0, size });
         }
         set_token(call, Some(&token));
+        if let Some(now) = size.filter(|now| *now < narrowed.refill) {
+            // Short pages would reach the cap, and so tell of what is hidden, after a few entries.
+            size = Some(now.max(narrowed.refill));
+            set_size(call, narrowed.refill);
+        }
         let permit = call.permit_again()?;
         let more = call.forward(permit).await?;
         if more.status != 200 {
@@ -134,7 +140,9 @@ pub(super) async fn narrow(call: &mut Call<'_>, narrowed: Narrowed, reply: Reply
         pages += 1;
     };
     page.remove("next_page_token");
-    if always || !kept.is_empty() {
+    // What an answer without entries looks like must not tell whether there were hidden ones: it is
+    // empty where MLflow writes protobuf, and an empty list where it does not.
+    if !kept.is_empty() || matches!(narrowed.keep, Keep::ScorerConfigs) {
         page.insert(narrowed.list.to_owned(), Value::Array(kept));
     }
     if let Some(next) = next {

@@ -35,6 +35,8 @@ fn start_trace(id: &str) -> Request {
     )
 }
 
+type Script = Box<dyn Fn() -> Scripted + Send + Sync>;
+
 /// A gateway that already knows what belongs where, so that only the call itself meets the failure.
 async fn warmed_up() -> Gateway {
     let gateway = Gateway::start_with(|config| {
@@ -72,7 +74,7 @@ async fn whatever_upstream_does_the_answer_is_clear_and_recorded() {
         Scripted::status(500, "<html>Traceback: /srv/mlflow/secret.py</html>")
             .header("content-type", "text/html")
     };
-    let failures: Vec<(&str, u16, Box<dyn Fn() -> Scripted + Send + Sync>)> = vec![
+    let failures: Vec<(&str, u16, Script)> = vec![
         ("slow", 504, Box::new(late)),
         ("silent", 504, Box::new(|| Scripted::RawAndHang(Vec::new()))),
         ("rubbish", 502, Box::new(|| Scripted::Raw(b"\x16\x03\x01 rubbish \r\n\r\n".to_vec()))),

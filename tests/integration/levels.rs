@@ -100,7 +100,7 @@ fn levels() -> HashSet<(&'static str, &'static str)> {
 #[actix_rt::test]
 async fn every_level_gives_what_its_file_says_and_no_more() {
     let gateway = Gateway::start().await;
-    let refusal = crate::support::fake_upstream::Scripted::json_status(409, &json!({"error_code": "X"}));
+    let refusal = crate::support::fake_upstream::Scripted::json_status(500, &json!({"error_code": "X"}));
     gateway.upstream.on("POST", "/api/2.0/mlflow/registered-models/rename", move |_| refusal.clone());
     let levels = levels();
     let privileges: BTreeSet<&str> = levels.iter().map(|(_, privilege)| *privilege).collect();
@@ -118,7 +118,7 @@ async fn every_level_gives_what_its_file_says_and_no_more() {
             gateway.upstream.forget_requests();
             let answer = gateway.call(who, request).await;
             let expected: &[u16] = match (allowed, privilege) {
-                (true, "model.manage") => &[409],
+                (true, "model.manage") => &[500],
                 (true, _) => &[200],
                 (false, _) if who == Who::Anonymous => &[401],
                 // Whoever may not see a model is told that there is none; on what it sees, what is missing.
@@ -202,5 +202,40 @@ async fn a_deactivated_principal_and_a_revoked_token_are_refused_at_once() {
         .await
         .expect(200);
     gateway.call(Who::Reader, read()).await.expect(401);
+    gateway.stop().await;
+}
+
+#[actix_rt::test]
+async fn a_name_that_something_hidden_has_is_refused_without_a_word_of_it() {
+    let gateway = Gateway::start().await;
+    let (models, experiments) =
+        ("/api/2.0/mlflow/registered-models/create", "/api/2.0/mlflow/experiments/create");
+    let taken =
+        json!({"error_code": "RESOURCE_ALREADY_EXISTS", "message": "a thing of that name was made by ann"});
+    let failed = json!({"error_code": "INTERNAL_ERROR", "message": "database"});
+    for path in [models, experiments] {
+        let taken = taken.clone();
+        gateway
+            .upstream
+            .on("POST", path, move |_| crate::support::fake_upstream::Scripted::json_status(400, &taken));
+    }
+    for (path, name, status) in [
+        (models, "model-a", 400),
+        (models, "model-b", 403),
+        (experiments, "alpha", 400),
+        (experiments, "beta", 403),
+    ] {
+        let answer =
+            gateway.call(Who::Reader, Request::post(path, &json!({"name": name}))).await.expect(status);
+        assert_eq!(answer.text().contains("ann"), status == 400);
+    }
+    // A server that failed says nothing of names: the client tries again.
+    for path in [models, experiments] {
+        let failed = failed.clone();
+        gateway
+            .upstream
+            .on("POST", path, move |_| crate::support::fake_upstream::Scripted::json_status(500, &failed));
+        gateway.call(Who::Reader, Request::post(path, &json!({"name": "new"}))).await.expect(500);
+    }
     gateway.stop().await;
 }

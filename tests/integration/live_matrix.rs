@@ -247,7 +247,8 @@ fn problem(
         return (answer.status != 401).then(|| format!("answered {}", answer.status));
     }
     if let Some(list) = narrowed {
-        let empty = method == "HEAD" || answer.json().get(list).is_none();
+        let entries = |answer: &Answer| answer.json()[list].as_array().map_or(0, Vec::len);
+        let empty = method == "HEAD" || entries(answer) == 0;
         return (!empty || answer.status != 200)
             .then(|| format!("answered {}: {}", answer.status, answer.text()));
     }

@@ -207,19 +207,49 @@ async fn a_listing_is_narrowed_before_upstream_where_its_filter_can_say_it() {
     gateway.stop().await;
 }
 
+/// A filter is an oracle if the answer differs when hidden things match it.
 #[actix_rt::test]
 async fn nothing_counts_what_is_hidden() {
     let gateway = Gateway::start().await;
+    let models: Vec<Value> = (0..60).map(|number| json!({"name": format!("hidden-{number}")})).collect();
+    let versions = models.clone();
     gateway.upstream.on("POST", "/api/2.0/mlflow/experiments/search", |request| {
         paged(request, "experiments", &experiments(50))
     });
-    // The stranger's answer is the same whether 50 or no experiments exist.
-    let body = json!({"max_results": 5});
-    let search = || Request::post("/api/2.0/mlflow/experiments/search", &body);
-    let many = gateway.call(Who::Stranger, search()).await.expect(200);
-    gateway.upstream.on("POST", "/api/2.0/mlflow/experiments/search", |_| Scripted::json(&json!({})));
-    let none = gateway.call(Who::Stranger, search()).await.expect(200);
-    assert_eq!(many.json(), none.json());
+    gateway.upstream.on("GET", "/api/2.0/mlflow/registered-models/search", move |request| {
+        paged(request, "registered_models", &models)
+    });
+    gateway.upstream.on("GET", "/api/2.0/mlflow/model-versions/search", move |request| {
+        paged(request, "model_versions", &versions)
+    });
+    let requests = || {
+        [
+            Request::post(
+                "/api/2.0/mlflow/experiments/search",
+                &json!({"max_results": 1, "filter": "name LIKE 'e%'"}),
+            ),
+            Request::get(
+                "/api/2.0/mlflow/registered-models/search?max_results=1&filter=name+LIKE+%27hidden%25%27",
+            ),
+            Request::get("/api/2.0/mlflow/model-versions/search?max_results=1"),
+            Request::get("/api/3.0/mlflow/scorers/online-configs?scorer_ids=x"),
+        ]
+    };
+    let mut many = Vec::new();
+    for request in requests() {
+        many.push(gateway.call(Who::Stranger, request).await.expect(200).json());
+    }
+    for request in requests() {
+        // Without a match MLflow writes nothing, or an empty list where it does not write protobuf.
+        let list = if request.target.contains("online-configs") { json!({"configs": []}) } else { json!({}) };
+        let path = request.target.split('?').next().unwrap().to_owned();
+        gateway.upstream.on(&request.method, &path, move |_| Scripted::json(&list));
+    }
+    let mut none = Vec::new();
+    for request in requests() {
+        none.push(gateway.call(Who::Stranger, request).await.expect(200).json());
+    }
+    assert_eq!(many, none);
     gateway.stop().await;
 }
 
@@ -239,7 +269,8 @@ async fn models_versions_and_scorers_are_narrowed() {
         assert_eq!(seen.json()[list].as_array().unwrap().len(), 1, "{target}");
         assert!(seen.text().contains(SECRET_A) && !seen.text().contains(SECRET_B), "{target}");
         let nothing = gateway.call(Who::Stranger, Request::get(target)).await.expect(200);
-        assert!(nothing.json().get(list).is_none() && !nothing.text().contains(SECRET_A), "{target}");
+        let entries = nothing.json()[list].as_array().map_or(0, Vec::len);
+        assert!(entries == 0 && !nothing.text().contains(SECRET_A), "{target}");
         let all = gateway.call(Who::Admin, Request::get(target)).await.expect(200);
         assert_eq!(all.json()[list].as_array().unwrap().len(), 2, "{target}");
     }

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "each test binary uses its own part")]
 pub struct Recorded {
     pub method: String,
     /// The request target, raw.
@@ -56,6 +57,7 @@ impl Recorded {
 
 /// What the server does once it has read a request.
 #[derive(Debug, Clone)]
+#[allow(dead_code, reason = "each test binary uses its own part")]
 pub enum Scripted {
     /// A whole answer with `Content-Length`; `Connection: close` is obeyed when among the headers.
     Answer { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },

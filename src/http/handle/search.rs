@@ -27,7 +27,14 @@ pub(super) fn experiments(call: &mut Call<'_>) -> Result<After, Refusal> {
         narrow_filter(call, &ids)?;
     }
     let size = Some(size.unwrap_or(wanted));
-    Ok(After::Narrow(Narrowed { list: "experiments", skip, size, wanted, keep: Keep::Experiments }))
+    Ok(After::Narrow(Narrowed {
+        list: "experiments",
+        skip,
+        size,
+        refill: EXPERIMENTS_DEFAULT,
+        wanted,
+        keep: Keep::Experiments,
+    }))
 }
 
 fn narrow_filter(call: &mut Call<'_>, ids: &[ExperimentId]) -> Result<(), Refusal> {
@@ -57,13 +64,13 @@ pub(super) fn models(call: &mut Call<'_>, list: &'static str) -> Result<After, R
     let wanted = pages::wanted(call, MODELS_DEFAULT)?;
     let Resumed { skip, size } = pages::open(call)?;
     let size = Some(size.unwrap_or(wanted));
-    Ok(After::Narrow(Narrowed { list, skip, size, wanted, keep: Keep::Models }))
+    Ok(After::Narrow(Narrowed { list, skip, size, refill: MODELS_DEFAULT, wanted, keep: Keep::Models }))
 }
 
 /// The scorers are named by ids that say nothing of their experiments; the answer does.
 pub(super) fn scorer_configs(_call: &mut Call<'_>) -> Result<After, Refusal> {
     let (skip, size, wanted) = (0, None, usize::MAX);
-    Ok(After::Narrow(Narrowed { list: "configs", skip, size, wanted, keep: Keep::ScorerConfigs }))
+    Ok(After::Narrow(Narrowed { list: "configs", skip, size, refill: 0, wanted, keep: Keep::ScorerConfigs }))
 }
 
 /// Whether the caller may see one entry. An entry that does not say what it is stays hidden.

@@ -120,9 +120,12 @@ pub(super) async fn claim_minted(
     let minted = info.as_deref().and_then(|info| info.get("request_id")).and_then(Value::as_str);
     let trace = TraceId::parse(minted.ok_or(crate::backend::BackendError::BrokenOff)?)
         .map_err(|_| crate::backend::BackendError::BrokenOff)?;
-    let starter = Some(&call.caller.principal);
-    call.app.owners.claim(call.app, call.backend, &trace, experiment, starter).await?;
+    let claim = call.app.owners.claim_minted(call.app, &trace, experiment, &call.caller.principal).await?;
     trail.traces([&trace]);
+    if claim.experiment != *experiment {
+        // A server that gives an id out twice would hand one experiment's trace to another.
+        return Err(Refusal::Internal(format!("the backend minted `{trace}`, which is claimed already")));
+    }
     if !has_on_all(call, Privilege::TraceRead, std::slice::from_ref(experiment))?
         && let Some(info) = info
     {
