@@ -214,7 +214,12 @@ impl View {
         check: &Check,
     ) -> Result<(bool, Vec<crate::access::GrantId>), Unavailable> {
         let ancestors = self.snapshot.ancestors(&check.securable);
-        let candidates: Vec<&Grant> = self.snapshot.candidates(&ancestors, identities, self.now).collect();
+        let levels = self.snapshot.levels();
+        let candidates: Vec<&Grant> = self
+            .snapshot
+            .candidates(&ancestors, identities, self.now)
+            .filter(|grant| levels.gives(&grant.grant.privilege, check.privilege))
+            .collect();
         let relations = Relations {
             subject: caller.principal.to_string(),
             identities: identities.iter().map(ToString::to_string).collect(),
