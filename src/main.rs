@@ -4,10 +4,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-// A gateway allocates small things all the time, on every worker.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = tracegate::cli::Arguments::parse();
     match tracegate::cli::run(arguments) {
