@@ -260,3 +260,23 @@ async fn other_workspaces_are_refused() {
     }
     gateway.stop().await;
 }
+
+#[actix_rt::test]
+async fn pages_of_other_sites_get_nothing_done() {
+    let gateway = Gateway::start().await;
+    let body = json!({"run_id": run(A), "key": "k", "value": "v"});
+    let write = || Request::post("/api/2.0/mlflow/runs/log-parameter", &body);
+    for (name, value) in [
+        ("Origin", "https://evil.example"),
+        ("Origin", "http://gateway.evil.example"),
+        ("Origin", "null"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+    ] {
+        gateway.call(Who::Editor, write().header(name, value)).await.expect(403);
+    }
+    assert!(gateway.forwarded().is_empty());
+    gateway.call(Who::Editor, write().header("Origin", "http://gateway")).await.expect(200);
+    gateway.call(Who::Editor, write().header("Sec-Fetch-Site", "same-origin")).await.expect(200);
+    gateway.stop().await;
+}
