@@ -140,7 +140,10 @@ def test_the_chain_verifies_and_a_flipped_byte_is_found(tracegate, gateway, tmp_
     assert "record" in tracegate("audit", "verify", copy, code=1).stderr
 
 
-def test_calls_are_told_with_their_outcome(tracegate, gateway):
+def test_calls_are_told_with_their_outcome(tracegate):
+    tracegate("token", "list", who="alice")
+    tracegate("audit", "query", who="alice", code=1)
     calls = as_json(tracegate("audit", "query", "--principal", "user:alice", "--calls", "--limit", "200", "--json"))["calls"]
-    started = [call for call in calls if call["operation"] == "trace.start_v3"]
-    assert started and all(call["outcome"] == "success" and call["trace_ids"] for call in started)
+    outcomes = {call["operation"]: (call["decision"], call["outcome"], call["status"]) for call in calls}
+    assert outcomes["tracegate.token.list"] == ("allow", "success", 200)
+    assert outcomes["tracegate.audit.events"] == ("deny", "refused", 403)
