@@ -1,6 +1,7 @@
 //! Sets up logging and, if an endpoint is configured, OTLP export of our own spans and metrics.
 
 use std::collections::HashMap;
+use std::io::IsTerminal as _;
 
 use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::TracerProvider as _;
@@ -28,7 +29,10 @@ impl Telemetry {
     pub fn start(config: &TelemetryConfig, metrics: &Metrics) -> anyhow::Result<Self> {
         let filter = EnvFilter::try_new(&config.log)
             .map_err(|error| anyhow::anyhow!("`telemetry.log` is `{}`: {error}", config.log))?;
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false);
         let lines = match config.format {
             LogFormat::Text => lines.boxed(),
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
