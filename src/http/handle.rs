@@ -21,7 +21,7 @@ use super::call::Call;
 use super::error::Refusal;
 use super::pages::{self, Narrowed};
 use super::trail::Trail;
-use crate::access::{ExperimentId, Privilege, TraceId};
+use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
 use crate::classify::Handling;
 use crate::wire::Reply;
 
@@ -70,11 +70,13 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         | Handling::ArtifactWrite
         | Handling::ExperimentByName
         | Handling::ServerInfo
+        // Its traces are read from the body once the call itself is allowed, in `claim`.
+        | Handling::Otlp
         | Handling::Own => Ok(After::Nothing),
         // Without a path or an experiment these list everything.
         Handling::ArtifactRead | Handling::ScorerList => {
             if call.demands.is_empty() {
-                let everything = crate::access::Securable::workspace();
+                let everything = Securable::workspace();
                 call.demands.push(super::lookup::Demand::on(Privilege::WorkspaceManage, everything));
             }
             Ok(After::Nothing)
@@ -87,7 +89,6 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         Handling::StartTraceV2 => start_trace::v2(call),
         Handling::StartTraceV3 => start_trace::v3(call).await,
         Handling::EndTrace => start_trace::end(call),
-        Handling::Otlp => otlp::prepare(call),
         Handling::TraceTag => traces::tag(call),
         Handling::LinkPrompts => traces::link_prompts(call),
         Handling::AssessmentWrite => assessments::stamp(call).await,
@@ -140,6 +141,17 @@ pub(super) async fn claim(
             return Err(Refusal::Denied(format!(
                 "trace `{trace}` belongs to another experiment than `{experiment}` and cannot be moved"
             )));
+        }
+        // Whose own a trace is was looked up before the decision; a race may have settled it since.
+        if claim.started_by.as_ref().is_some_and(|starter| *starter != call.caller.principal) {
+            let edit = match call.operation.handling {
+                Handling::StartTraceV3 => Privilege::TraceTag,
+                _ => Privilege::ArtifactWrite,
+            };
+            let securable = Securable::experiment(&experiment);
+            if !call.allows(Check::new(edit, securable.clone()))? {
+                return Err(call.denied(edit, &securable));
+            }
         }
         if claim.fresh {
             fresh.push((trace, experiment));
@@ -196,8 +208,8 @@ pub(super) async fn finish(
 /// Whether the caller has a privilege on every one of some experiments.
 fn has_on_all(call: &Call<'_>, privilege: Privilege, experiments: &[ExperimentId]) -> Result<bool, Refusal> {
     for experiment in experiments {
-        let securable = crate::access::Securable::experiment(experiment);
-        if !call.allows(crate::access::Check::new(privilege, securable))? {
+        let securable = Securable::experiment(experiment);
+        if !call.allows(Check::new(privilege, securable))? {
             return Ok(false);
         }
     }

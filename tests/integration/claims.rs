@@ -80,6 +80,26 @@ async fn of_two_that_race_for_a_trace_one_is_forwarded() {
 }
 
 #[actix_rt::test]
+async fn of_two_ingesters_that_race_to_start_a_trace_one_is_its_own() {
+    let gateway = Gateway::start().await;
+    gateway.grant(Who::Stranger, "experiment:1", "CAN_INGEST").await;
+    for number in 0..30 {
+        let id = new_trace(number);
+        gateway.upstream.forget_requests();
+        let (first, second) = futures_util::join!(
+            gateway.call(Who::Ingester, start(&id, A)),
+            gateway.call(Who::Stranger, start(&id, A)),
+        );
+        let mut statuses = [first.status, second.status];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 403], "{id}: {} {}", first.text(), second.text());
+        // The head that the loser sent reached nobody: it could have replaced the winner's.
+        assert_eq!(gateway.forwarded().len(), 1, "{id}");
+    }
+    gateway.stop().await;
+}
+
+#[actix_rt::test]
 async fn many_writers_of_one_trace_agree_on_its_owner() {
     let gateway = two_experiments().await;
     for number in 0..10 {

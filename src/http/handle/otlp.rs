@@ -18,10 +18,6 @@ const READ_INLINE: u64 = 256 * 1024;
 /// First sights of one export's traces that are looked up at the same time.
 const LOOKUPS_AT_ONCE: usize = 8;
 
-pub(super) fn prepare(_call: &mut Call<'_>) -> Result<After, Refusal> {
-    Ok(After::Nothing)
-}
-
 /// Reads the export, claims its traces, and takes out those that are not this experiment's.
 pub(super) async fn claim(
     call: &mut Call<'_>,
