@@ -11,11 +11,14 @@
 //! assert_eq!("trace.read".parse::<Privilege>().unwrap(), Privilege::TraceRead);
 //! ```
 
+mod applies;
 mod caller;
 mod decision;
 mod event;
+mod given;
 mod grant;
 mod ids;
+mod policy_edit;
 mod principal;
 mod privilege;
 mod securable;
@@ -24,9 +27,11 @@ mod sink;
 pub use caller::{Caller, Proof, Scheme};
 pub use decision::{Check, Decision, DecisionId, Verdict};
 pub use event::{Event, EventId, EventKind, Outcome, PolicyChange, RequestContext};
+pub use given::{Given, LEVELS};
 pub use grant::{Effect, Grant, GrantId, NewGrant};
 pub use ids::{AssessmentId, ExperimentId, LoggedModelId, MalformedId, RunId, TraceId};
+pub use policy_edit::{PolicyEdit, Rule};
 pub use principal::{Principal, PrincipalKind};
-pub use privilege::{LEVELS, Privilege, is_level};
+pub use privilege::Privilege;
 pub use securable::{Securable, SecurableKind};
 pub use sink::{AuditError, AuditSink, Durability};

@@ -1,5 +1,6 @@
 //! Grants: who may (or may not) do what to which securable, since when, until when, and why.
 
+use super::policy_edit::Rule;
 use super::principal::Principal;
 use super::securable::Securable;
 use crate::clock::UnixMillis;
@@ -52,4 +53,18 @@ pub struct Grant {
     pub granted_by: String,
     #[serde(rename = "granted_at_ms")]
     pub granted_at: UnixMillis,
+}
+
+impl Grant {
+    /// What of it decides.
+    pub fn rule(&self) -> Rule {
+        Rule {
+            id: self.id,
+            principal: self.grant.principal.clone(),
+            securable: self.grant.securable.clone(),
+            privilege: self.grant.privilege.clone(),
+            effect: self.grant.effect,
+            expires_at: self.grant.expires_at,
+        }
+    }
 }

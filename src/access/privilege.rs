@@ -67,14 +67,43 @@ privileges! {
     PolicyRead = "policy.read",
     PolicyManage = "policy.manage",
     AuditRead = "audit.read",
-}
-
-/// Every level, in the order in which people list them.
-pub const LEVELS: [&str; 6] = ["CAN_LIST", "CAN_READ", "CAN_ASSESS", "CAN_INGEST", "CAN_EDIT", "CAN_MANAGE"];
-
-/// Whether a grant may name this level. `CAN_RUN` is taken as `CAN_EDIT`; `ALL` is every privilege.
-pub fn is_level(name: &str) -> bool {
-    LEVELS.contains(&name) || name == "CAN_RUN" || name == "ALL"
+    /// On a SQL warehouse: run statements.
+    WarehouseUse = "warehouse.use",
+    /// On a SQL warehouse: see what others run.
+    WarehouseMonitor = "warehouse.monitor",
+    WarehouseManage = "warehouse.manage",
+    UseCatalog = "USE_CATALOG",
+    UseSchema = "USE_SCHEMA",
+    Select = "SELECT",
+    Modify = "MODIFY",
+    ReadVolume = "READ_VOLUME",
+    WriteVolume = "WRITE_VOLUME",
+    Execute = "EXECUTE",
+    Refresh = "REFRESH",
+    /// See that something exists, its comment and its tags, without the right to use it.
+    Browse = "BROWSE",
+    /// Grant, revoke, transfer and drop; it gives no data.
+    Manage = "MANAGE",
+    ApplyTag = "APPLY_TAG",
+    CreateCatalog = "CREATE_CATALOG",
+    CreateExternalLocation = "CREATE_EXTERNAL_LOCATION",
+    CreateSchema = "CREATE_SCHEMA",
+    CreateTable = "CREATE_TABLE",
+    CreateMaterializedView = "CREATE_MATERIALIZED_VIEW",
+    CreateVolume = "CREATE_VOLUME",
+    CreateFunction = "CREATE_FUNCTION",
+    CreateModel = "CREATE_MODEL",
+    ExternalUseSchema = "EXTERNAL_USE_SCHEMA",
+    ExternalUseLocation = "EXTERNAL_USE_LOCATION",
+    CreateExternalTable = "CREATE_EXTERNAL_TABLE",
+    CreateExternalVolume = "CREATE_EXTERNAL_VOLUME",
+    CreateManagedStorage = "CREATE_MANAGED_STORAGE",
+    ReadFiles = "READ_FILES",
+    WriteFiles = "WRITE_FILES",
+    /// Pass through a catalog in order to manage what is in it; never granted by itself.
+    EnterCatalog = "catalog.enter",
+    /// Pass through a schema in order to manage what is in it; never granted by itself.
+    EnterSchema = "schema.enter",
 }
 
 impl fmt::Display for Privilege {
@@ -87,9 +116,17 @@ impl FromStr for Privilege {
     type Err = MalformedId;
 
     fn from_str(text: &str) -> Result<Self, MalformedId> {
-        Self::ALL.iter().copied().find(|privilege| privilege.as_str() == text).ok_or_else(|| MalformedId {
+        // Catalog clients write `USE CATALOG` as often as `USE_CATALOG`.
+        let same = |name: &str| {
+            name.len() == text.len()
+                && name
+                    .bytes()
+                    .zip(text.bytes())
+                    .all(|(ours, theirs)| ours == theirs || (ours == b'_' && theirs == b' '))
+        };
+        Self::ALL.iter().copied().find(|privilege| same(privilege.as_str())).ok_or_else(|| MalformedId {
             value: text.chars().take(80).collect(),
-            expected: "a privilege (such as `trace.read`)",
+            expected: "a privilege (such as `trace.read` or `SELECT`)",
         })
     }
 }

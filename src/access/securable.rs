@@ -5,28 +5,57 @@ use std::str::FromStr;
 
 use super::ids::{ExperimentId, MalformedId};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SecurableKind {
-    Workspace,
-    Folder,
-    Experiment,
-    RegisteredModel,
+macro_rules! kinds {
+    ($($variant:ident = $name:literal,)*) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum SecurableKind { $($variant,)* }
+
+        impl SecurableKind {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Workspace = "workspace",
+    Folder = "folder",
+    Experiment = "experiment",
+    RegisteredModel = "registered_model",
+    Warehouse = "warehouse",
+    Metastore = "metastore",
+    Catalog = "catalog",
+    Schema = "schema",
+    Table = "table",
+    View = "view",
+    Volume = "volume",
+    Function = "function",
+    ExternalLocation = "external_location",
 }
 
 impl SecurableKind {
-    pub const ALL: [Self; 4] = [Self::Workspace, Self::Folder, Self::Experiment, Self::RegisteredModel];
+    /// Whether catalog privileges govern it.
+    pub fn is_catalog_plane(self) -> bool {
+        self >= Self::Metastore
+    }
 
-    pub fn as_str(self) -> &'static str {
+    /// How many names, joined by periods, name one of these in the catalog.
+    fn name_parts(self) -> Option<usize> {
         match self {
-            Self::Workspace => "workspace",
-            Self::Folder => "folder",
-            Self::Experiment => "experiment",
-            Self::RegisteredModel => "registered_model",
+            Self::Catalog | Self::ExternalLocation => Some(1),
+            Self::Schema => Some(2),
+            Self::Table | Self::View | Self::Volume | Self::Function => Some(3),
+            _ => None,
         }
     }
 }
 
-/// A securable, written `KIND:ID`: `experiment:12`, `folder:/Users/ann@example.com`, `workspace:default`.
+/// A securable, written `KIND:ID`: `experiment:12`, `folder:/Users/ann@example.com`, `table:main.agents.spans`.
+///
+/// Catalog names are the same in either case, so they are kept in lower case: one spelling, one securable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Securable {
     pub kind: SecurableKind,
@@ -41,6 +70,11 @@ impl Securable {
 
     pub fn experiment(id: &ExperimentId) -> Self {
         Self { kind: SecurableKind::Experiment, id: id.as_str().to_owned() }
+    }
+
+    /// The root of the catalog tree.
+    pub fn metastore() -> Self {
+        Self { kind: SecurableKind::Metastore, id: "default".to_owned() }
     }
 
     pub fn registered_model(name: &str) -> Result<Self, MalformedId> {
@@ -62,7 +96,40 @@ impl Securable {
         match self.kind {
             SecurableKind::Workspace => None,
             SecurableKind::Folder => Some(Self::folder_of_name(&self.id).unwrap_or_else(Self::workspace)),
-            SecurableKind::Experiment | SecurableKind::RegisteredModel => Some(Self::workspace()),
+            SecurableKind::Experiment
+            | SecurableKind::RegisteredModel
+            | SecurableKind::Warehouse
+            | SecurableKind::Metastore => Some(Self::workspace()),
+            SecurableKind::Catalog | SecurableKind::ExternalLocation => Some(Self::metastore()),
+            SecurableKind::Schema => self.container(SecurableKind::Catalog),
+            SecurableKind::Table | SecurableKind::View | SecurableKind::Volume | SecurableKind::Function => {
+                self.container(SecurableKind::Schema)
+            }
+        }
+    }
+
+    fn container(&self, kind: SecurableKind) -> Option<Self> {
+        let (container, _) = self.id.rsplit_once('.')?;
+        Some(Self { kind, id: container.to_owned() })
+    }
+
+    /// The catalog that this is or lies in.
+    pub fn catalog(&self) -> Option<Self> {
+        if !self.kind.is_catalog_plane()
+            || matches!(self.kind, SecurableKind::Metastore | SecurableKind::ExternalLocation)
+        {
+            return None;
+        }
+        let name = self.id.split('.').next()?;
+        Some(Self { kind: SecurableKind::Catalog, id: name.to_owned() })
+    }
+
+    /// The schema that this is or lies in.
+    pub fn schema(&self) -> Option<Self> {
+        match self.kind {
+            SecurableKind::Schema => Some(self.clone()),
+            _ if self.kind.name_parts() == Some(3) => self.container(SecurableKind::Schema),
+            _ => None,
         }
     }
 
@@ -70,19 +137,32 @@ impl Securable {
         let refuse = |expected| MalformedId { value: id.chars().take(80).collect(), expected };
         match kind {
             SecurableKind::Workspace if id != "default" => return Err(refuse("a workspace (`default`)")),
+            SecurableKind::Metastore if id != "default" => return Err(refuse("a metastore (`default`)")),
             SecurableKind::Experiment => {
                 ExperimentId::parse(id)?;
             }
             SecurableKind::Folder if Self::folder_of_name(&format!("{id}/x")).is_none() => {
                 return Err(refuse("a folder (an absolute path without a trailing slash)"));
             }
+            _ if kind.name_parts().is_some_and(|parts| !is_catalog_name(id, parts)) => {
+                return Err(refuse(
+                    "a catalog name (`catalog`, `catalog.schema` or `catalog.schema.name`, each 1 to 255 characters without periods, spaces, slashes or quotes)",
+                ));
+            }
             _ if id.is_empty() || id.len() > 500 || id.chars().any(|c| c.is_control() || c == '"') => {
                 return Err(refuse("an id (1 to 500 characters without control characters or quotes)"));
             }
             _ => {}
         }
-        Ok(Self { kind, id: id.to_owned() })
+        let id = if kind.name_parts().is_some() { id.to_lowercase() } else { id.to_owned() };
+        Ok(Self { kind, id })
     }
+}
+
+fn is_catalog_name(id: &str, parts: usize) -> bool {
+    let clean = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | '\\' | '"' | '`' | ',');
+    let good = |name: &str| !name.is_empty() && name.chars().count() <= 255 && name.chars().all(clean);
+    id.split('.').count() == parts && id.split('.').all(good)
 }
 
 impl fmt::Display for Securable {
@@ -96,13 +176,13 @@ impl FromStr for Securable {
 
     fn from_str(text: &str) -> Result<Self, MalformedId> {
         SecurableKind::ALL
-            .into_iter()
-            .find_map(|kind| Some((kind, text.strip_prefix(kind.as_str())?.strip_prefix(':')?)))
+            .iter()
+            .find_map(|kind| Some((*kind, text.strip_prefix(kind.as_str())?.strip_prefix(':')?)))
             .map_or_else(
                 || {
                     Err(MalformedId {
                         value: text.chars().take(80).collect(),
-                        expected: "a securable (`experiment:ID`, `registered_model:NAME`, `folder:/PATH` or `workspace:default`)",
+                        expected: "a securable (such as `experiment:ID`, `folder:/PATH`, `workspace:default` or `table:CATALOG.SCHEMA.NAME`)",
                     })
                 },
                 |(kind, id)| Self::new(kind, id),
@@ -135,6 +215,30 @@ mod tests {
         assert_eq!(folder.parent().unwrap().parent().unwrap(), Securable::workspace());
         for flat in ["chat", "/chat", "/a/../b", "//x", "/a//b", "/a/"] {
             assert!(Securable::folder_of_name(flat).is_none(), "{flat}");
+        }
+    }
+
+    #[test]
+    fn a_catalog_name_has_one_spelling_and_tells_its_place() {
+        let table: Securable = "table:Main.Agents.Spans".parse().unwrap();
+        assert_eq!(table.to_string(), "table:main.agents.spans");
+        assert_eq!(table.parent().unwrap().to_string(), "schema:main.agents");
+        assert_eq!(table.schema(), table.parent());
+        assert_eq!(table.catalog().unwrap().to_string(), "catalog:main");
+        assert_eq!(table.catalog().unwrap().parent().unwrap(), Securable::metastore());
+        assert_eq!(Securable::metastore().parent().unwrap(), Securable::workspace());
+        for bad in [
+            "table:main.agents",
+            "table:a.b.c.d",
+            "table:a..c",
+            "schema:main",
+            "catalog:a.b",
+            "catalog:a b",
+            "catalog:",
+            "volume:a.b./c",
+            "metastore:x",
+        ] {
+            assert!(bad.parse::<Securable>().is_err(), "{bad}");
         }
     }
 

@@ -112,9 +112,11 @@ fn managing(securable: &Securable) -> Check {
     match securable.kind {
         SecurableKind::Experiment => Check::new(Privilege::ExperimentManage, securable.clone()),
         SecurableKind::RegisteredModel => Check::new(Privilege::ModelManage, securable.clone()),
+        SecurableKind::Warehouse => Check::new(Privilege::WarehouseManage, securable.clone()),
         SecurableKind::Folder | SecurableKind::Workspace => {
             Check::new(Privilege::PolicyManage, Securable::workspace())
         }
+        _ => Check::new(Privilege::Manage, securable.clone()),
     }
 }
 

@@ -133,7 +133,7 @@ impl View {
                         return Ok(Listed::Any);
                     }
                 }
-                SecurableKind::RegisteredModel => {}
+                _ => {}
             }
         }
         found.sort();

@@ -7,7 +7,7 @@ use sqlx::any::AnyRow;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
-use crate::access::{Effect, Grant, GrantId, NewGrant, Principal, Privilege, Securable, is_level};
+use crate::access::{Effect, Given, Grant, GrantId, NewGrant, Principal, Securable};
 use crate::clock::UnixMillis;
 
 /// Characters in a grant's reason.
@@ -121,8 +121,15 @@ impl Store {
 }
 
 fn check(grant: &NewGrant) -> Result<(), StoreError> {
-    if !is_level(&grant.privilege) && grant.privilege.parse::<Privilege>().is_err() {
-        return Err(StoreError::UnknownPrivilege(grant.privilege.chars().take(80).collect()));
+    let given: Given = grant
+        .privilege
+        .parse()
+        .map_err(|_| StoreError::UnknownPrivilege(grant.privilege.chars().take(80).collect()))?;
+    if !given.grantable_on(grant.securable.kind) {
+        return Err(StoreError::Refused(format!(
+            "`{given}` cannot be granted on a {}: it means nothing there",
+            grant.securable.kind.as_str()
+        )));
     }
     let readable =
         |reason: &str| reason.chars().count() <= REASON_LIMIT && !reason.chars().any(char::is_control);

@@ -57,6 +57,7 @@ fn check(securable: &Securable, parent: &Securable) -> Result<(), StoreError> {
         SecurableKind::Workspace => false,
         SecurableKind::Folder => securable.parent().as_ref() == Some(parent),
         SecurableKind::Experiment | SecurableKind::RegisteredModel => holds,
+        _ => securable.parent().as_ref() == Some(parent),
     };
     if fits { Ok(()) } else { Err(StoreError::Refused(format!("`{securable}` cannot lie in `{parent}`"))) }
 }
