@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
-use super::{Store, grants, groups};
+use super::{Store, grants, groups, principals};
 use crate::access::{Grant, GrantId, NewGrant, Principal};
 use crate::clock::UnixMillis;
 
@@ -15,6 +15,16 @@ pub enum Wanted {
     Revoke(GrantId),
     Join { group: Principal, member: Principal },
     Leave { group: Principal, member: Principal },
+}
+
+impl Wanted {
+    fn makes_known(&self) -> [Option<&Principal>; 2] {
+        match self {
+            Self::Grant(grant) => [Some(&grant.principal), None],
+            Self::Join { group, member } => [Some(group), Some(member)],
+            Self::Revoke(_) | Self::Leave { .. } => [None, None],
+        }
+    }
 }
 
 impl Store {
@@ -39,6 +49,8 @@ impl Store {
             return Err(StoreError::Moved { expected, current: policy.version });
         }
         let administrators = groups::administrators(&mut policy.transaction).await?;
+        let named = wanted.iter().flat_map(Wanted::makes_known).flatten();
+        principals::ensure_all(&mut policy, named, by, now).await?;
         let (mut removed, mut added) = (Listed::default(), Listed::default());
         for (index, step) in wanted.iter().enumerate() {
             one(&mut policy, step, by, now, &mut removed, &mut added)
