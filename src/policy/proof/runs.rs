@@ -1,0 +1,66 @@
+//! The short run of `make test` and the long one of `make prove`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::compare::{Checker, Tally};
+use super::history;
+
+/// Decisions of one state that casbin judges.
+pub(super) const SAMPLE: usize = 240;
+
+/// Histories from `first` on, every `step`th, until casbin has judged so many decisions.
+fn prove(first: u64, step: usize, enough: impl Fn(Tally) -> bool) -> Tally {
+    let mut checker = Checker::new(SAMPLE);
+    for seed in (first..).step_by(step) {
+        if let Err(mismatch) = history::run(seed, &mut checker) {
+            panic!("{mismatch}");
+        }
+        if enough(checker.tally) {
+            break;
+        }
+    }
+    checker.tally
+}
+
+#[test]
+fn the_engine_agrees_with_casbin() {
+    let tally = prove(0, 1, |tally| tally.decisions >= 200_000);
+    assert!(tally.allowed * 20 > tally.decisions, "worlds that allow next to nothing prove little: {tally:?}");
+}
+
+/// `make prove`. `PROVE_DECISIONS` says how many, `PROVE_SEED` where to start.
+#[test]
+#[ignore = "long: make prove"]
+fn the_engine_agrees_with_casbin_on_tens_of_millions() {
+    let (wanted, start) = (setting("PROVE_DECISIONS", 20_000_000), setting("PROVE_SEED", 1_000_000));
+    let (done, sum, began) = (AtomicU64::new(0), Mutex::new(Tally::default()), Instant::now());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (done, sum) = (&done, &sum);
+            scope.spawn(move || {
+                let mut told = 0;
+                let tally = prove(start + thread as u64, threads, |tally| {
+                    let before = done.fetch_add(tally.decisions - told, Ordering::SeqCst);
+                    let now = before + tally.decisions - told;
+                    told = tally.decisions;
+                    if before / 1_000_000 < now / 1_000_000 {
+                        println!("{now} decisions agree after {} s", began.elapsed().as_secs());
+                    }
+                    now >= wanted
+                });
+                sum.lock().unwrap().add(tally);
+            });
+        }
+    });
+    let tally = sum.into_inner().unwrap();
+    println!("no mismatch in {} s on {threads} threads: {tally:?}", began.elapsed().as_secs());
+    assert!(tally.decisions >= wanted);
+}
+
+#[expect(clippy::disallowed_methods, reason = "the size of a test run is no setting of the program")]
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
