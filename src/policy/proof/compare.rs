@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::super::casbin_rules;
 use super::super::view::{Listed, View};
+use super::super::watch::Watch;
 use super::super::{Levels, Snapshot};
 use super::generate::Cast;
 use super::meaning::{Caller, Meaning};
@@ -60,6 +61,11 @@ fn same<T: PartialEq + std::fmt::Debug>(engine: T, expected: T, about: impl FnOn
     Err(format!("{}: the engine says {engine:?}, it should be {expected:?}", about()))
 }
 
+/// What a request gets; nothing watches, so that the engine's own answer is seen.
+fn view(world: &World, snapshot: &Snapshot) -> View {
+    View::new(Arc::new(snapshot.clone()), Arc::new(Watch::start(0)), world.now)
+}
+
 fn caller(principal: &Principal, asserted_groups: Vec<Principal>) -> access::Caller {
     let proof = Proof { scheme: Scheme::Token, credential: "proof".to_owned() };
     access::Caller { principal: principal.clone(), asserted_groups, proof }
@@ -79,7 +85,8 @@ impl Checker {
         let stranger = Principal::user("by credential only").unwrap();
         let groups: Vec<Principal> =
             cast.principals.iter().filter(|one| one.kind == PrincipalKind::Group).cloned().collect();
-        let asserted = random.some(&groups, random.below(3));
+        let count = random.below(3);
+        let asserted = random.some(&groups, count);
         let claims = asserted.iter().map(|group| {
             vec!["g".into(), rendering::escaped(&stranger.to_string()), rendering::escaped(&group.to_string())]
         });
@@ -215,7 +222,7 @@ impl Checker {
             let groups = &caller.asserted_groups;
             format!("decide: `{}` with {groups:?} {privilege} on `{securable}`", caller.principal)
         };
-        let view = View::new(Arc::new(snapshot.clone()), world.now);
+        let view = view(world, snapshot);
         let check = Check::new(privilege, securable.clone());
         let decision = view.decide(caller, std::slice::from_ref(&check)).map_err(|error| error.to_string())?;
         same(decision.verdict == Verdict::Allow, expected, about)?;
@@ -261,7 +268,7 @@ impl Checker {
     ) -> Found {
         let privilege =
             *random.pick(&[Privilege::ExperimentView, Privilege::TraceList, Privilege::TraceRead]);
-        let view = View::new(Arc::new(snapshot.clone()), world.now);
+        let view = view(world, snapshot);
         let listed = view.listed(caller, privilege).map_err(|error| error.to_string())?;
         let Listed::Only(named) = listed else { return Ok(()) };
         for experiment in on.iter().filter(|securable| securable.kind == SecurableKind::Experiment) {

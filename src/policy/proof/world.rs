@@ -68,7 +68,7 @@ impl World {
     pub fn build(&self, levels: &Arc<Levels>, version: i64) -> Snapshot {
         let mut builder = Builder::new(Arc::clone(levels));
         for (principal, active) in &self.principals {
-            builder.principal(principal.clone(), *active);
+            builder.principal(principal, *active);
         }
         for (group, member) in &self.memberships {
             builder.member(group, member);
