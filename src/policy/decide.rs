@@ -44,7 +44,8 @@ struct Reach {
     below: PrivilegeSet,
     /// To the securable itself.
     here: PrivilegeSet,
-    denied: PrivilegeSet,
+    denied_below: PrivilegeSet,
+    denied_here: PrivilegeSet,
 }
 
 impl Snapshot {
@@ -94,7 +95,7 @@ impl Snapshot {
     fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
         let (identities, inactive) = match self.people.find(principal) {
             Some((_, person)) => (&*person.identities, person.inactive),
-            None => (self.people.strangers_identities(), false),
+            None => (self.people.strangers_identities(principal), false),
         };
         let mut asserted = asserted.iter().filter_map(|group| self.people.find(group)).peekable();
         if asserted.peek().is_none() {
@@ -147,9 +148,9 @@ impl Snapshot {
         for row in self.upwards(known) {
             let reach = self.reach(row, subject, now);
             total.below = total.below.union(reach.below);
-            total.denied = total.denied.union(reach.denied);
+            total.denied_below = total.denied_below.union(reach.denied_below);
         }
-        after_denial(subject, total.below, total.denied)
+        after_denial(subject, total.below, total.denied_below)
     }
 
     /// The way down from the metastore, as gates on it decide what is reached.
@@ -173,9 +174,10 @@ impl Snapshot {
         let mut at_last = PrivilegeSet::EMPTY;
         let (mut may_use, mut may_enter, mut may_enter_above) = (true, true, true);
         for (kind, reach) in way[..length].iter().rev() {
-            inherited.denied = inherited.denied.union(reach.denied);
-            at_last = after_denial(subject, inherited.below.union(reach.here), inherited.denied);
+            let denied = inherited.denied_below.union(reach.denied_here);
+            at_last = after_denial(subject, inherited.below.union(reach.here), denied);
             inherited.below = inherited.below.union(reach.below);
+            inherited.denied_below = inherited.denied_below.union(reach.denied_below);
             may_enter_above = may_enter;
             let gate = match kind {
                 SecurableKind::Catalog => Some((Privilege::UseCatalog, Privilege::EnterCatalog)),
@@ -207,13 +209,12 @@ impl Snapshot {
             if !entry.in_force(now) {
                 return;
             }
-            match entry.effect {
-                Effect::Allow => {
-                    reach.below = reach.below.union(self.levels.set(entry.given));
-                    reach.here = reach.here.union(self.levels.set_here(entry.given));
-                }
-                Effect::Deny => reach.denied = reach.denied.union(self.levels.set(entry.given)),
-            }
+            let (below, here) = match entry.effect {
+                Effect::Allow => (&mut reach.below, &mut reach.here),
+                Effect::Deny => (&mut reach.denied_below, &mut reach.denied_here),
+            };
+            *below = below.union(self.levels.set(entry.given));
+            *here = here.union(self.levels.set_here(entry.given));
         });
         reach
     }

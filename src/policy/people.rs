@@ -49,9 +49,10 @@ impl People {
         Some((index, self.get(index)?))
     }
 
-    /// What somebody acts as of whom policy knows nothing: a member of `users`.
-    pub fn strangers_identities(&self) -> &[u32] {
-        self.get(USERS).map_or(&[], |users| &users.identities)
+    /// What somebody acts as of whom policy knows nothing: whoever can call is a member of `users`.
+    pub fn strangers_identities(&self, stranger: &Principal) -> &[u32] {
+        let users = self.get(USERS).filter(|_| is_caller(stranger));
+        users.map_or(&[], |users| &users.identities)
     }
 
     pub fn intern(&mut self, principal: &Principal) -> u32 {

@@ -85,7 +85,6 @@ impl Rows {
     }
 
     pub fn insert(&mut self, index: u32, entry: Entry) {
-        self.remove(index, entry.id);
         self.change(index, |row| {
             let place = row.entries.partition_point(|other| other.principal <= entry.principal);
             let (before, after) = row.entries.split_at(place);

@@ -83,6 +83,8 @@ impl Snapshot {
                 self.people.change(index, |person| person.inactive = !active);
             }
             PolicyEdit::Grant(rule) => {
+                // Written again, whatever it was: what this version cannot read gives nothing any more.
+                self.revoke(rule);
                 let Ok(given) = rule.privilege.parse::<Given>() else { return Ok(()) };
                 let (principal, securable) =
                     (self.people.intern(&rule.principal), self.rows.intern(&rule.securable));
@@ -95,18 +97,8 @@ impl Snapshot {
                 if rule.privilege.parse::<Given>().is_err() {
                     return Ok(());
                 }
-                let removed = self.rows.names.find(&rule.securable).and_then(|securable| {
-                    self.rows.remove(securable, rule.id).map(|entry| (securable, entry.principal))
-                });
-                let (securable, principal) =
-                    removed.ok_or_else(|| format!("grant {} is not on `{}`", rule.id.0, rule.securable))?;
-                let entries =
-                    self.rows.get(securable).map(|row| Arc::clone(&row.entries)).unwrap_or_default();
-                if !entries.iter().any(|entry| entry.principal == principal) {
-                    self.people.change(principal, |person| {
-                        person.granted = with(&person.granted, securable, false);
-                    });
-                }
+                self.revoke(rule)
+                    .ok_or_else(|| format!("grant {} is not on `{}`", rule.id.0, rule.securable))?;
             }
             PolicyEdit::Join { group, member } => {
                 let (group, member) = (self.people.intern(group), self.people.intern(member));
@@ -128,6 +120,19 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Removes the grant of this id from its securable, if it is there.
+    fn revoke(&mut self, rule: &Rule) -> Option<()> {
+        let securable = self.rows.names.find(&rule.securable)?;
+        let principal = self.rows.remove(securable, rule.id)?.principal;
+        let left = &self.rows.get(securable)?.entries;
+        if !left.iter().any(|entry| entry.principal == principal) {
+            self.people.change(principal, |person| {
+                person.granted = with(&person.granted, securable, false);
+            });
+        }
+        Some(())
     }
 
     pub fn principal_index(&self, principal: &Principal) -> Option<u32> {
