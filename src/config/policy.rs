@@ -11,7 +11,8 @@ pub struct PolicyConfig {
     pub levels_file: Option<PathBuf>,
     /// A policy that could not be confirmed for so long answers 503, in milliseconds.
     pub max_staleness_ms: u64,
-    /// How often the policy version is confirmed with the database, in milliseconds.
+    /// How often the policy version is confirmed with the database, in milliseconds. PostgreSQL also tells
+    /// of each change at once.
     pub poll_ms: u64,
     /// Of so many live decisions one is made again by casbin, in the background; 0 for none. Default: 100.
     pub casbin_sample: u64,

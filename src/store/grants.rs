@@ -115,12 +115,11 @@ pub(super) async fn write(
     by: &str,
     now: UnixMillis,
 ) -> Result<Written, StoreError> {
-    let given = check(grant)?;
-    let grant = NewGrant { privilege: given.as_str().to_owned(), ..grant.clone() };
+    let grant = canonical(grant)?;
     principals::ensure(policy, &grant.principal, by, now).await?;
-    let mut replaced = if given == Given::OWNER { remove_other_owner(policy, &grant).await? } else { None };
+    let is_owner = grant.privilege == Given::OWNER.as_str();
+    let mut replaced = if is_owner { remove_other_owner(policy, &grant).await? } else { None };
     let written = |id, grant| Grant { id: GrantId(id), grant, granted_by: by.to_owned(), granted_at: now };
-    // Most grants are new, and then this is all: one statement for each of many.
     let inserted = sqlx::query(
         "INSERT INTO grants (principal, securable, privilege, effect, reason, expires_at_ms, \
              granted_by, granted_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
@@ -203,7 +202,13 @@ pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Resul
     Ok(Some(old))
 }
 
-fn check(grant: &NewGrant) -> Result<Given, StoreError> {
+/// The statement that removes the grants of these ids and answers what they were.
+pub(super) fn delete_of_ids(ids: &str) -> String {
+    format!(concat!("DELETE FROM grants WHERE id IN ({}) RETURNING ", columns!()), ids)
+}
+
+/// The grant as it is stored, if it can be.
+pub(super) fn canonical(grant: &NewGrant) -> Result<NewGrant, StoreError> {
     let given: Given = grant
         .privilege
         .parse()
@@ -227,7 +232,7 @@ fn check(grant: &NewGrant) -> Result<Given, StoreError> {
             "a grant's reason has at most {REASON_LIMIT} characters and no control characters"
         )));
     }
-    Ok(given)
+    Ok(NewGrant { privilege: given.as_str().to_owned(), ..grant.clone() })
 }
 
 pub(super) fn read(row: &AnyRow) -> Result<Grant, StoreError> {
