@@ -12,6 +12,7 @@ pub mod casbin_rules;
 mod decide;
 mod enforcer;
 mod explain;
+mod fault;
 mod gates;
 mod levels;
 mod names;
@@ -149,5 +150,7 @@ impl Policy {
     }
 }
 
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod tests;

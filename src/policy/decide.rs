@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::fault::{Fault, fault};
 use super::levels::PrivilegeSet;
 use super::people::ADMINS;
 use super::rows::{Entry, NONE, Row};
@@ -95,6 +96,7 @@ impl Snapshot {
     fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
         let (identities, inactive) = match self.people.find(principal) {
             Some((_, person)) => (&*person.identities, person.inactive),
+            None if fault(Fault::StrangersAreNobody) => (&[][..], false),
             None => (self.people.strangers_identities(principal), false),
         };
         let mut asserted = asserted.iter().filter_map(|group| self.people.find(group)).peekable();
@@ -102,7 +104,10 @@ impl Snapshot {
             return Subject { identities: Cow::Borrowed(identities), inactive };
         }
         let mut identities = identities.to_vec();
-        asserted.for_each(|(_, group)| identities.extend(group.identities.iter()));
+        asserted.for_each(|(index, group)| match fault(Fault::AssertedGroupsNotClosed) {
+            true => identities.push(index),
+            false => identities.extend(group.identities.iter()),
+        });
         identities.sort_unstable();
         identities.dedup();
         Subject { identities: Cow::Owned(identities), inactive }
@@ -131,7 +136,7 @@ impl Snapshot {
         known: u32,
         now: UnixMillis,
     ) -> PrivilegeSet {
-        if subject.inactive {
+        if subject.inactive && !fault(Fault::DeactivationIgnored) {
             return PrivilegeSet::EMPTY;
         }
         let granted = if kind.is_catalog_plane() {
@@ -139,7 +144,7 @@ impl Snapshot {
         } else {
             self.in_workspace(subject, known, now)
         };
-        granted.both(self.levels.applicable(kind))
+        if fault(Fault::InapplicableAllowed) { granted } else { granted.both(self.levels.applicable(kind)) }
     }
 
     /// Nothing but the grants on the way up counts.
@@ -185,11 +190,14 @@ impl Snapshot {
                 _ => None,
             };
             if let Some((using, entering)) = gate {
-                may_use &= at_last.has(using);
+                may_use &= at_last.has(using)
+                    || fault(Fault::CatalogGateSkipped) && *kind == SecurableKind::Catalog
+                    || fault(Fault::SchemaGateSkipped) && *kind == SecurableKind::Schema;
                 may_enter &= at_last.has(entering);
             }
         }
-        let open = self.levels.open(may_use, may_enter_above);
+        let may_manage = may_enter_above && (may_use || !fault(Fault::ManageNeedsUse));
+        let open = self.levels.open(may_use, may_manage);
         at_last.both(open)
     }
 
@@ -200,7 +208,7 @@ impl Snapshot {
             next = row.parent;
             Some(row)
         })
-        .take(DEEPEST)
+        .take(if fault(Fault::DeepTreeCut) { 4 } else { DEEPEST })
     }
 
     fn reach(&self, row: &Row, subject: &Subject<'_>, now: UnixMillis) -> Reach {
@@ -213,8 +221,11 @@ impl Snapshot {
                 Effect::Allow => (&mut reach.below, &mut reach.here),
                 Effect::Deny => (&mut reach.denied_below, &mut reach.denied_here),
             };
-            *below = below.union(self.levels.set(entry.given));
-            *here = here.union(self.levels.set_here(entry.given));
+            let (inherited, own) = (self.levels.set(entry.given), self.levels.set_here(entry.given));
+            let owner_inherited = fault(Fault::OwnerInherited) && entry.effect == Effect::Allow;
+            let owners_deny_forgotten = fault(Fault::OwnersDenyForgotten) && entry.effect == Effect::Deny;
+            *below = below.union(if owner_inherited { own } else { inherited });
+            *here = here.union(if owners_deny_forgotten { inherited } else { own });
         });
         reach
     }
@@ -228,7 +239,8 @@ impl Row {
             return;
         }
         let mut rest = &self.entries[..];
-        for identity in subject.identities.iter() {
+        let most = subject.identities.len() - usize::from(fault(Fault::LastRunMissed));
+        for identity in subject.identities.iter().take(most).skip(usize::from(fault(Fault::FirstRunMissed))) {
             rest = &rest[rest.partition_point(|entry| entry.principal < *identity)..];
             rest.iter().take_while(|entry| entry.principal == *identity).for_each(&mut visit);
         }
@@ -237,5 +249,6 @@ impl Row {
 
 /// A deny beats every allow but an administrator's.
 fn after_denial(subject: &Subject<'_>, allowed: PrivilegeSet, denied: PrivilegeSet) -> PrivilegeSet {
-    if subject.is_admin() { allowed } else { allowed.minus(denied) }
+    let bound = !subject.is_admin() || fault(Fault::DenyBindsAdministrators);
+    if bound && !fault(Fault::DenyIgnored) { allowed.minus(denied) } else { allowed }
 }

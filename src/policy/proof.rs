@@ -17,7 +17,7 @@
 
 mod compare;
 mod exhaustive;
-// mod faults;
+mod faults;
 mod generate;
 mod history;
 mod meaning;

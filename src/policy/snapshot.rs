@@ -27,6 +27,7 @@
 
 use std::sync::Arc;
 
+use super::fault::{Fault, fault};
 use super::levels::Levels;
 use super::people::{ADMINS, People, with};
 use super::publication::Versioned;
@@ -84,7 +85,9 @@ impl Snapshot {
             }
             PolicyEdit::Grant(rule) => {
                 // Written again, whatever it was: what this version cannot read gives nothing any more.
-                self.revoke(rule);
+                if !fault(Fault::ReplacedStays) {
+                    self.revoke(rule);
+                }
                 let Ok(given) = rule.privilege.parse::<Given>() else { return Ok(()) };
                 let (principal, securable) =
                     (self.people.intern(&rule.principal), self.rows.intern(&rule.securable));
@@ -111,7 +114,9 @@ impl Snapshot {
             }
             PolicyEdit::Place { securable, parent } => {
                 let (securable, parent) = (self.rows.intern(securable), self.rows.intern(parent));
-                self.rows.place(securable, parent);
+                if !fault(Fault::MoveIgnored) {
+                    self.rows.place(securable, parent);
+                }
             }
             PolicyEdit::Unplace { securable } => {
                 let index = self.rows.intern(securable);

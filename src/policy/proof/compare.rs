@@ -61,9 +61,15 @@ fn same<T: PartialEq + std::fmt::Debug>(engine: T, expected: T, about: impl FnOn
     Err(format!("{}: the engine says {engine:?}, it should be {expected:?}", about()))
 }
 
-/// What a request gets; nothing watches, so that the engine's own answer is seen.
-fn view(world: &World, snapshot: &Snapshot) -> View {
-    View::new(Arc::new(snapshot.clone()), Arc::new(Watch::start(0)), world.now)
+/// What a request gets, and the watch that would serve casbin's answer instead of a wrong one.
+fn view(world: &World, snapshot: &Snapshot) -> (View, Arc<Watch>) {
+    let watch = Arc::new(Watch::start(0));
+    (View::new(Arc::new(snapshot.clone()), Arc::clone(&watch), world.now), watch)
+}
+
+/// The view alone would hide that the engine was wrong.
+fn trusted(watch: &Watch) -> Found {
+    if watch.distrusted() { Err("the two ways of deciding differ".to_owned()) } else { Ok(()) }
 }
 
 fn caller(principal: &Principal, asserted_groups: Vec<Principal>) -> access::Caller {
@@ -88,7 +94,11 @@ impl Checker {
         let count = random.below(3);
         let asserted = random.some(&groups, count);
         let claims = asserted.iter().map(|group| {
-            vec!["g".into(), rendering::escaped(&stranger.to_string()), rendering::escaped(&group.to_string())]
+            vec![
+                "g".into(),
+                rendering::escaped(&stranger.to_string()),
+                rendering::escaped(&group.to_string()),
+            ]
         });
         let mut all: BTreeSet<Line> = lines;
         all.extend(rendering::relations(world, who.iter().chain([&stranger]), &on));
@@ -157,7 +167,9 @@ impl Checker {
         same(snapshot.allows(principal, securable, privilege, world.now), expected, || about("allows"))?;
         let effective = snapshot.effective(principal, securable, world.now);
         same(effective.has(privilege), expected, || about("effective"))?;
-        if let (Some(who), Some(on)) = (snapshot.principal_index(principal), snapshot.securable_index(securable)) {
+        if let (Some(who), Some(on)) =
+            (snapshot.principal_index(principal), snapshot.securable_index(securable))
+        {
             same(snapshot.allows_at(who, on, privilege, world.now), expected, || about("allows_at"))?;
             let effective = snapshot.effective_at(who, on, world.now);
             same(effective.has(privilege), expected, || about("effective_at"))?;
@@ -166,7 +178,13 @@ impl Checker {
     }
 
     /// Every privilege of one principal on one securable at once.
-    fn whole_set(&mut self, world: &World, snapshot: &Snapshot, principal: &Principal, securable: &Securable) -> Found {
+    fn whole_set(
+        &mut self,
+        world: &World,
+        snapshot: &Snapshot,
+        principal: &Principal,
+        securable: &Securable,
+    ) -> Found {
         let caller = Caller::new(world, principal, &[]);
         let expected: Vec<Privilege> = Privilege::ALL
             .iter()
@@ -222,9 +240,11 @@ impl Checker {
             let groups = &caller.asserted_groups;
             format!("decide: `{}` with {groups:?} {privilege} on `{securable}`", caller.principal)
         };
-        let view = view(world, snapshot);
+        let (view, watch) = view(world, snapshot);
         let check = Check::new(privilege, securable.clone());
-        let decision = view.decide(caller, std::slice::from_ref(&check)).map_err(|error| error.to_string())?;
+        let decision =
+            view.decide(caller, std::slice::from_ref(&check)).map_err(|error| error.to_string())?;
+        trusted(&watch).map_err(|problem| format!("{}: {problem}", about()))?;
         same(decision.verdict == Verdict::Allow, expected, about)?;
         same(decision.policy_version, snapshot.version(), about)?;
         same(decision.refused.is_some(), !expected, about)?;
@@ -268,7 +288,7 @@ impl Checker {
     ) -> Found {
         let privilege =
             *random.pick(&[Privilege::ExperimentView, Privilege::TraceList, Privilege::TraceRead]);
-        let view = view(world, snapshot);
+        let (view, _) = view(world, snapshot);
         let listed = view.listed(caller, privilege).map_err(|error| error.to_string())?;
         let Listed::Only(named) = listed else { return Ok(()) };
         for experiment in on.iter().filter(|securable| securable.kind == SecurableKind::Experiment) {
@@ -276,7 +296,9 @@ impl Checker {
             self.tally.decisions += 1;
             self.tally.allowed += u64::from(expected);
             let found = named.iter().any(|id| id.as_str() == experiment.id);
-            same(found, expected, || format!("listed: `{}` {privilege} on `{experiment}`", caller.principal))?;
+            same(found, expected, || {
+                format!("listed: `{}` {privilege} on `{experiment}`", caller.principal)
+            })?;
         }
         Ok(())
     }
@@ -309,7 +331,11 @@ impl Checker {
                     snapshot.principals().map(|(index, name)| (index, name.to_string())).collect();
                 let index = snapshot.principal_index(group);
                 let inside = index.map(|index| snapshot.members_of(index)).unwrap_or_default();
-                inside.iter().map(|index| names[index].clone()).filter(|name| *name != group.to_string()).collect()
+                inside
+                    .iter()
+                    .map(|index| names[index].clone())
+                    .filter(|name| *name != group.to_string())
+                    .collect()
             };
             let expected: BTreeSet<String> = changed
                 .principals()
@@ -325,7 +351,9 @@ impl Checker {
                 snapshot.securables().find(|(index, _)| *index == parent).map(|(_, name)| name.clone())
             };
             if changed.securable_index(&securable).is_some() {
-                same(above(changed), world.chain(&securable).get(1).cloned(), || format!("parent of `{securable}`"))?;
+                same(above(changed), world.chain(&securable).get(1).cloned(), || {
+                    format!("parent of `{securable}`")
+                })?;
             }
         }
         Ok(())

@@ -2,8 +2,9 @@
 //! membership, every decision.
 //!
 //! casbin would need days, so each world is judged by two masks of grants per check, those that speak for and
-//! those that speak against. Every 499th world goes to casbin too, so that the masks prove nothing by themselves.
+//! those that speak against. Every 199th world goes to casbin too, so that the masks prove nothing by themselves.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::{Levels, casbin_rules};
@@ -41,7 +42,16 @@ const CATALOG: Tiny = Tiny {
         ("user:v", "catalog:c", "OWNER", Allow),
         ("user:u", "catalog:c", "BROWSE", Allow),
     ],
-    asked: &["USE_CATALOG", "USE_SCHEMA", "SELECT", "MODIFY", "MANAGE", "BROWSE", "schema.enter", "CREATE_TABLE"],
+    asked: &[
+        "USE_CATALOG",
+        "USE_SCHEMA",
+        "SELECT",
+        "MODIFY",
+        "MANAGE",
+        "BROWSE",
+        "schema.enter",
+        "CREATE_TABLE",
+    ],
 };
 
 const EXPERIMENTS: Tiny = Tiny {
@@ -66,10 +76,17 @@ const EXPERIMENTS: Tiny = Tiny {
 
 impl Tiny {
     fn world(&self, grants: usize, subset: usize, memberships: usize) -> World {
-        let (u, v, g) = ("user:u".parse().unwrap(), "user:v".parse().unwrap(), Principal::group("g").unwrap());
+        let (u, v, g) =
+            ("user:u".parse().unwrap(), "user:v".parse().unwrap(), Principal::group("g").unwrap());
         let mut world = World::empty();
         world.principals = [&u, &v, &g].map(|one: &Principal| (one.clone(), true)).into();
-        let edges = [(g.clone(), u.clone()), (g.clone(), v.clone()), (admins(), v), (admins(), g.clone()), (g, users())];
+        let edges = [
+            (g.clone(), u.clone()),
+            (g.clone(), v.clone()),
+            (admins(), v),
+            (admins(), g.clone()),
+            (g, users()),
+        ];
         // `users` inside `admins` through the group is what the store refuses.
         let edges = edges.into_iter().enumerate().filter(|(bit, _)| memberships >> bit & 1 == 1);
         world.memberships = edges.map(|(_, edge)| edge).collect();
@@ -110,17 +127,21 @@ impl Tiny {
                 let caller = Caller::new(&full, principal, &[]);
                 let masks = |effect, privilege: Privilege, on: &Securable| {
                     let speaking = meaning.speaking(&caller, privilege, on);
-                    speaking.iter().filter(|said| said.1 == effect).fold(0, |mask, (id, _)| mask | 1_usize << id.0)
+                    speaking
+                        .iter()
+                        .filter(|said| said.1 == effect)
+                        .fold(0, |mask, (id, _)| mask | 1_usize << id.0)
                 };
                 let administers = caller.acts_as.contains(&admins());
                 for privilege in &asked {
-                    let way: Option<Vec<(usize, usize)>> = rendering::gates(*privilege, securable).map(|checks| {
-                        let pair = |(privilege, on): &(Privilege, Securable)| {
-                            let against = masks(Deny, *privilege, on);
-                            (masks(Allow, *privilege, on), if administers { 0 } else { against })
-                        };
-                        checks.iter().map(pair).collect()
-                    });
+                    let way: Option<Vec<(usize, usize)>> =
+                        rendering::gates(*privilege, securable).map(|checks| {
+                            let pair = |(privilege, on): &(Privilege, Securable)| {
+                                let against = masks(Deny, *privilege, on);
+                                (masks(Allow, *privilege, on), if administers { 0 } else { against })
+                            };
+                            checks.iter().map(pair).collect()
+                        });
                     questions.push((principal, securable, *privilege, way));
                 }
             }
@@ -129,8 +150,10 @@ impl Tiny {
                 let snapshot = world.build(&levels, 1);
                 // Bit 0 is the built-in grant, which is always there.
                 let present = subset << 1 | 1;
-                let mut oracle = number.is_multiple_of(499).then(|| {
-                    Oracle::load(casbin_rules::MODEL, casbin_rules::export(&snapshot, world.now))
+                let mut oracle = number.is_multiple_of(199).then(|| {
+                    let mut lines: BTreeSet<_> = casbin_rules::export(&snapshot, world.now).collect();
+                    lines.extend(rendering::relations(&world, &who, &on));
+                    Oracle::load(casbin_rules::MODEL, lines)
                 });
                 number += 1;
                 let mut last: Option<(&Principal, &Securable, _)> = None;
@@ -143,7 +166,8 @@ impl Tiny {
                         _ => snapshot.effective(principal, securable, UnixMillis(0)),
                     };
                     last = Some((*principal, *securable, effective));
-                    let about = || format!("{principal} {privilege} on {securable}: {:#?}", rendering::facts(&world));
+                    let about =
+                        || format!("{principal} {privilege} on {securable}: {:#?}", rendering::facts(&world));
                     assert_eq!(effective.has(*privilege), expected, "{}", about());
                     decisions += 1;
                     if let Some(oracle) = &mut oracle {

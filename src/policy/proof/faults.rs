@@ -11,7 +11,7 @@ const BUDGET: u64 = 200_000;
 #[test]
 fn every_planted_fault_is_found() {
     let mut missed = Vec::new();
-    for planted in Fault::ALL {
+    for planted in Fault::ALL.iter().copied() {
         fault::plant(Some(planted));
         let mut checker = Checker::new(SAMPLE);
         let found = (0..).take_while(|_| true).find_map(|seed| match history::run(seed, &mut checker) {

@@ -71,8 +71,8 @@ const CATALOG: [&str; 15] = [
 const TELLING: [&str; 12] = [
     "USE_CATALOG",
     "USE_SCHEMA",
-    "USE_CATALOG",
-    "USE_SCHEMA",
+    "USE CATALOG",
+    "USE SCHEMA",
     "SELECT",
     "MODIFY",
     "ALL_PRIVILEGES",
@@ -112,8 +112,7 @@ impl Cast {
             _ => EXPERIMENTS.iter().chain(&CATALOG[1..]).copied().collect(),
         };
         let count = random.between(5, 10);
-        let securables =
-            random.some(&pool, count).into_iter().map(|name| name.parse().unwrap()).collect();
+        let securables = random.some(&pool, count).into_iter().map(|name| name.parse().unwrap()).collect();
         Self { principals, securables, dense, next_id: 1 }
     }
 
@@ -174,9 +173,9 @@ impl Cast {
                 9..=11 => self.join(world, random),
                 12..=14 => {
                     let edges: Vec<_> = world.memberships.iter().cloned().collect();
-                    (!edges.is_empty()).then(|| random.pick(&edges).clone()).map(|(group, member)| {
-                        PolicyEdit::Leave { group, member }
-                    })
+                    (!edges.is_empty())
+                        .then(|| random.pick(&edges).clone())
+                        .map(|(group, member)| PolicyEdit::Leave { group, member })
                 }
                 15 => {
                     let people: Vec<&Principal> =
@@ -198,15 +197,14 @@ impl Cast {
         }
     }
 
-    /// The same grant with one thing changed: written again under its id.
+    /// The same grant with something changed: written again under its id. No grant moves to another securable.
     fn changed(&mut self, rule: Rule, random: &mut Random) -> Rule {
-        let other = Rule { id: rule.id, ..self.rule(random) };
-        match random.below(6) {
+        let other = Rule { id: rule.id, securable: rule.securable.clone(), ..self.rule(random) };
+        match random.below(5) {
             0 => Rule { principal: other.principal, ..rule },
-            1 => Rule { securable: other.securable, ..rule },
-            2 => Rule { privilege: other.privilege, ..rule },
-            3 => Rule { effect: other.effect, ..rule },
-            4 => Rule { expires_at: other.expires_at, ..rule },
+            1 => Rule { privilege: other.privilege, ..rule },
+            2 => Rule { effect: other.effect, ..rule },
+            3 => Rule { expires_at: other.expires_at, ..rule },
             _ => other,
         }
     }
@@ -244,7 +242,10 @@ impl Cast {
         let mut who = self.principals.clone();
         who.push(Principal::user("nobody").unwrap());
         let mut on: Vec<Securable> = self.securables.clone();
-        on.extend(["experiment:99", "table:main.agents.unheard", "volume:new.new.new", "folder:/t/x y/z"].map(|name| name.parse().unwrap()));
+        on.extend(
+            ["experiment:99", "table:main.agents.unheard", "volume:new.new.new", "folder:/t/x y/z"]
+                .map(|name| name.parse().unwrap()),
+        );
         for securable in on.clone() {
             on.extend(world.chain(&securable));
         }

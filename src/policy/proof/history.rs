@@ -25,7 +25,9 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "seed {}: {}", self.seed, self.problem)?;
         writeln!(formatter, "latest changes: {:#?}", self.edits)?;
-        writeln!(formatter, "inactive: {:?}", self.world.principals.iter().filter(|(_, active)| !**active))?;
+        let inactive = self.world.principals.iter().filter(|(_, active)| !**active);
+        let inactive: Vec<String> = inactive.map(|(principal, _)| principal.to_string()).collect();
+        writeln!(formatter, "inactive: {inactive:?}")?;
         writeln!(formatter, "at {:?}, without what levels contain:", self.world.now)?;
         let levels = rendering::facts(&World::empty());
         let relations = rendering::relations(&self.world, &self.world.known(), &self.world.securables());
@@ -80,10 +82,14 @@ fn changed(
     let after = if at_once {
         snapshot.apply(version, edits)
     } else {
-        edits.iter().try_fold(snapshot.clone(), |snapshot, edit| {
-            snapshot.apply(version, std::slice::from_ref(edit))
-        })
+        edits
+            .iter()
+            .try_fold(snapshot.clone(), |snapshot, edit| snapshot.apply(version, std::slice::from_ref(edit)))
     };
     let after = after.map_err(|error| error.to_string())?;
-    if after.version() != version { Err(format!("version {} instead of {version}", after.version())) } else { Ok(after) }
+    if after.version() != version {
+        Err(format!("version {} instead of {version}", after.version()))
+    } else {
+        Ok(after)
+    }
 }

@@ -1,14 +1,14 @@
 //! The rule of `policies/README.md`, transliterated: slow, short, and itself compared with casbin. It judges
 //! where casbin would take too long, and tells which grants speak for and against.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use super::rendering::{contained, gates, in_force};
+use super::rendering::{CONTAINED, gates, in_force};
 use super::world::{World, admins};
 use crate::access::{Effect, GrantId, Principal, Privilege, Rule, Securable};
 
-/// What is in what, through whatever is in between.
-pub(super) struct Meaning(BTreeSet<(String, String)>);
+/// Each level, bundle and privilege, with the privileges in it through whatever is in between.
+pub(super) struct Meaning(HashMap<String, Vec<bool>>);
 
 pub(super) struct Caller<'w> {
     pub world: &'w World,
@@ -24,26 +24,30 @@ impl<'w> Caller<'w> {
 
 impl Meaning {
     pub fn new() -> Self {
-        let mut closed = contained();
-        loop {
-            let further: Vec<(String, String)> = closed
-                .iter()
-                .flat_map(|(inside, middle)| {
-                    let from = (middle.clone(), String::new());
-                    let on = closed.range(from..).take_while(move |(name, _)| name == middle);
-                    on.map(move |(_, outside)| (inside.clone(), outside.clone()))
-                })
-                .collect();
-            let before = closed.len();
-            closed.extend(further);
-            if closed.len() == before {
-                return Self(closed);
+        let index = |name: &str| Privilege::ALL.iter().position(|privilege| privilege.as_str() == name);
+        let mut within: HashMap<String, Vec<bool>> = HashMap::new();
+        for privilege in Privilege::ALL {
+            let itself = |other: &Privilege| other == privilege;
+            within.insert(privilege.to_string(), Privilege::ALL.iter().map(itself).collect());
+        }
+        // Chains are short: USE_CATALOG is in ALL_PRIVILEGES, and catalog.enter in USE_CATALOG.
+        for _ in 0..4 {
+            for (inside, outside) in CONTAINED.iter() {
+                let mut inner = within.get(inside).cloned().unwrap_or_default();
+                inner.resize(Privilege::ALL.len(), false);
+                if let Some(index) = index(inside) {
+                    inner[index] = true;
+                }
+                let outer =
+                    within.entry(outside.clone()).or_insert_with(|| vec![false; Privilege::ALL.len()]);
+                outer.iter_mut().zip(inner).for_each(|(outer, inner)| *outer |= inner);
             }
         }
+        Self(within)
     }
 
-    fn gives(&self, named: &str, privilege: &str) -> bool {
-        privilege == named || self.0.contains(&(privilege.to_owned(), named.to_owned()))
+    fn gives(&self, named: &str, privilege: Privilege) -> bool {
+        self.0.get(named).is_some_and(|within| within[privilege as usize])
     }
 
     /// The grants that say something about one check, gates apart.
@@ -54,19 +58,18 @@ impl Meaning {
         securable: &Securable,
     ) -> Vec<(GrantId, Effect)> {
         let chain = caller.world.chain(securable);
-        let action = privilege.as_str();
         let says = |rule: &&Rule| {
             let named = rule.privilege.replace(' ', "_");
             caller.acts_as.contains(&rule.principal)
                 && chain.contains(&rule.securable)
                 && in_force(rule, caller.world)
-                && (self.gives(&named, action)
-                    || named == "OWNER" && rule.securable == *securable && self.gives("OWNED", action))
+                && (self.gives(&named, privilege)
+                    || named == "OWNER" && rule.securable == *securable && self.gives("OWNED", privilege))
         };
         let rules = caller.world.rules.values().filter(says).map(|rule| (rule.id, rule.effect));
         let administers = caller.acts_as.contains(&admins())
             && chain.contains(&Securable::workspace())
-            && self.gives("ALL", action);
+            && self.gives("ALL", privilege);
         rules.chain(administers.then_some((GrantId(0), Effect::Allow))).collect()
     }
 

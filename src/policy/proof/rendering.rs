@@ -2,6 +2,7 @@
 //! facts alone. Nothing here asks the engine or its tables: what both have in common proves nothing.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use super::world::{World, admins, users};
 use crate::access::{Given, Principal, PrincipalKind, Privilege, Rule, Securable, SecurableKind};
@@ -62,11 +63,15 @@ fn table_line<'t>(table: &'t str, name: &str) -> Option<Vec<&'t str>> {
     })
 }
 
+/// The kinds of each privilege, in the order of privileges.
+static KINDS: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+    let workspace = || vec!["workspace", "folder", "experiment", "registered_model"];
+    let kinds = |privilege: &Privilege| table_line(APPLIES, privilege.as_str()).unwrap_or_else(workspace);
+    Privilege::ALL.iter().map(kinds).collect()
+});
+
 pub(super) fn applies(privilege: Privilege, kind: SecurableKind) -> bool {
-    match table_line(APPLIES, privilege.as_str()) {
-        Some(kinds) => kinds.contains(&kind.as_str()),
-        None => ["workspace", "folder", "experiment", "registered_model"].contains(&kind.as_str()),
-    }
+    KINDS[privilege as usize].contains(&kind.as_str())
 }
 
 /// Written in capitals, or one of the two that are never granted: the catalog's.
@@ -75,7 +80,7 @@ fn of_catalog(privilege: &str) -> bool {
 }
 
 /// Privilege and what it is in, directly.
-pub(super) fn contained() -> BTreeSet<(String, String)> {
+pub(super) static CONTAINED: LazyLock<BTreeSet<(String, String)>> = LazyLock::new(|| {
     let mut found = BTreeSet::new();
     let mut put = |inside: &str, outside: &str| {
         if inside != outside {
@@ -105,7 +110,7 @@ pub(super) fn contained() -> BTreeSet<(String, String)> {
         }
     }
     found
-}
+});
 
 /// Every byte that some reader of CSV or of casbin might take for something else.
 pub(super) fn escaped(name: &str) -> String {
@@ -143,7 +148,7 @@ pub(super) fn facts(world: &World) -> BTreeSet<Line> {
             lines.insert(edge(member, group));
         }
     }
-    lines.extend(contained().into_iter().map(|(inside, outside)| edge(&inside, &outside)));
+    lines.extend(CONTAINED.iter().map(|(inside, outside)| edge(inside, outside)));
     lines
 }
 
@@ -170,7 +175,8 @@ pub(super) fn gates(privilege: Privilege, securable: &Securable) -> Option<Vec<(
         return None;
     }
     let itself = (privilege, securable.clone());
-    if !of_catalog(privilege.as_str()) || ["BROWSE", "catalog.enter", "schema.enter"].contains(&privilege.as_str())
+    if !of_catalog(privilege.as_str())
+        || ["BROWSE", "catalog.enter", "schema.enter"].contains(&privilege.as_str())
     {
         return Some(vec![itself]);
     }

@@ -23,8 +23,12 @@ fn prove(first: u64, step: usize, mut enough: impl FnMut(Tally) -> bool) -> Resu
 
 #[test]
 fn the_engine_agrees_with_casbin() {
-    let tally = prove(0, 1, |tally| tally.decisions >= 200_000).unwrap_or_else(|mismatch| panic!("{mismatch}"));
-    assert!(tally.allowed * 20 > tally.decisions, "worlds that allow next to nothing prove little: {tally:?}");
+    let tally =
+        prove(0, 1, |tally| tally.decisions >= 200_000).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    assert!(
+        tally.allowed * 20 > tally.decisions,
+        "worlds that allow next to nothing prove little: {tally:?}"
+    );
     println!("no mismatch: {tally:?}");
 }
 
