@@ -1,13 +1,16 @@
 //! Principals: users, service principals and groups that Tracegate knows of.
 
 use serde_json::json;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{AssertSqlSafe, Row};
 
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, groups, rows};
-use crate::access::{Principal, PrincipalKind};
+use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
+
+/// Principals in one statement.
+const CHUNK: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PrincipalRecord {
@@ -28,7 +31,7 @@ impl Store {
         const ACTION: &str = "principal.create";
         let mut policy = PolicyTransaction::begin(&self.database).await?;
         let state = json!({ "principal": principal });
-        if insert(&mut policy.transaction, principal, by, now).await? {
+        if ensure(&mut policy, principal, by, now).await? {
             policy.commit(by, now, ACTION, json!(null), state).await
         } else {
             policy.unchanged(ACTION, state).await
@@ -97,25 +100,52 @@ impl Store {
             .execute(&mut *policy.transaction)
             .await?;
         groups::keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.edit(PolicyEdit::Principal { principal: principal.clone(), active });
         policy.commit(by, now, action, state(was_active), state(active)).await
     }
 }
 
-/// Inserts the principal; `false` when it was there.
-pub(super) async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+/// Makes the principal known; `false` when it was.
+pub(super) async fn ensure(
+    policy: &mut PolicyTransaction,
     principal: &Principal,
     by: &str,
     now: UnixMillis,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES ($1, 1, $2, $3) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(principal.to_string())
-    .bind(now.0)
-    .bind(by)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(ensure_all(policy, [principal].into_iter(), by, now).await? == 1)
+}
+
+/// Makes all of them known, and answers how many were not.
+pub(super) async fn ensure_all(
+    policy: &mut PolicyTransaction,
+    principals: impl Iterator<Item = &Principal>,
+    by: &str,
+    now: UnixMillis,
+) -> Result<usize, StoreError> {
+    let mut unsure: Vec<&Principal> = Vec::new();
+    for principal in principals {
+        if policy.known.insert(principal.clone()) {
+            unsure.push(principal);
+        }
+    }
+    let mut added = 0;
+    for chunk in unsure.chunks(CHUNK) {
+        let values: Vec<String> =
+            (3..chunk.len() + 3).map(|place| format!("(${place}, 1, $1, $2)")).collect();
+        let statement = format!(
+            "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES {} \
+             ON CONFLICT (id) DO NOTHING RETURNING id",
+            values.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement)).bind(now.0).bind(by);
+        for principal in chunk {
+            query = query.bind(principal.to_string());
+        }
+        for row in query.fetch_all(&mut *policy.transaction).await? {
+            let principal = rows::parsed(&row, "id")?;
+            policy.edit(PolicyEdit::Principal { principal, active: true });
+            added += 1;
+        }
+    }
+    Ok(added)
 }
