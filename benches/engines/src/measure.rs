@@ -166,6 +166,11 @@ pub fn build<T>(make: impl FnOnce() -> Result<T>) -> Result<Built<T>> {
     Ok(Built { value, seconds, mebibytes: held as f64 / (1024.0 * 1024.0) })
 }
 
+/// The most that was allocated at any time.
+pub fn peak_mebibytes() -> f64 {
+    ALLOCATOR.peak_usage() as f64 / (1024.0 * 1024.0)
+}
+
 /// The load of the machine over the last minute, since others may be at work on it.
 pub fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

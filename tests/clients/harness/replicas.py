@@ -56,6 +56,19 @@ class Everything(BaseHTTPRequestHandler):
         pass
 
 
+class Upstream:
+    """Serves `Everything` at `url`, on loopback."""
+
+    def __init__(self):
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Everything)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
 @dataclass
 class Said:
     """One answer of a gateway, with when it was asked for and when it came, in seconds of a monotonic clock."""
@@ -127,9 +140,8 @@ class Pair:
 
     def __init__(self, directory, **environment):
         directory = Path(directory)
-        self._upstream = ThreadingHTTPServer(("127.0.0.1", 0), Everything)
-        threading.Thread(target=self._upstream.serve_forever, daemon=True).start()
-        upstream = f"http://127.0.0.1:{self._upstream.server_address[1]}"
+        self._upstream = Upstream()
+        upstream = self._upstream.url
         self._running = []
         self.link = None
         try:
@@ -162,8 +174,7 @@ class Pair:
             self.link.stop()
         if hasattr(self, "database"):
             postgres.stop(self.database)
-        self._upstream.shutdown()
-        self._upstream.server_close()
+        self._upstream.stop()
 
 
 def until(question, seconds, what):
