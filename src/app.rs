@@ -146,6 +146,8 @@ impl App {
                 tracing::warn!(%error, "the policy could not be confirmed");
             }
             self.metrics.audit_backlog.set(i64::try_from(self.records.backlog()).unwrap_or(i64::MAX));
+            let lag = i64::try_from(self.records.mirror_lag()).unwrap_or(i64::MAX);
+            self.metrics.audit_mirror_lag.set(lag);
         }
     }
 

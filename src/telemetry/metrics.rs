@@ -29,6 +29,7 @@ pub struct Metrics {
     unknown_routes: Counter,
     pub policy_version: Gauge,
     pub audit_backlog: Gauge,
+    pub audit_mirror_lag: Gauge,
     otlp: OnceLock<Otlp>,
 }
 
@@ -51,6 +52,7 @@ impl Default for Metrics {
             unknown_routes: Counter::default(),
             policy_version: Gauge::default(),
             audit_backlog: Gauge::default(),
+            audit_mirror_lag: Gauge::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -83,6 +85,11 @@ impl Default for Metrics {
             "audit_backlog",
             "Audit records not yet in the index",
             metrics.audit_backlog.clone(),
+        );
+        registry.register(
+            "audit_mirror_lag",
+            "Signed lines not yet in the mirror of checkpoints",
+            metrics.audit_mirror_lag.clone(),
         );
         metrics
     }
