@@ -5,4 +5,5 @@ mod fixture;
 mod life;
 mod recovery;
 mod shipping;
+mod signatures;
 mod tamper;
