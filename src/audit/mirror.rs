@@ -31,7 +31,7 @@ pub struct Mirror {
     directory: PathBuf,
     target: Target,
     lag: AtomicU64,
-    pub wake: Notify,
+    wake: Notify,
     one_at_a_time: Mutex<()>,
 }
 
@@ -56,6 +56,12 @@ impl Mirror {
             wake: Notify::new(),
             one_at_a_time: Mutex::new(()),
         })
+    }
+
+    /// More lines are in the ledger.
+    pub fn more(&self, lines: u64) {
+        self.lag.fetch_add(lines, Ordering::Relaxed);
+        self.wake.notify_one();
     }
 
     /// How many lines are not over there, as last known.

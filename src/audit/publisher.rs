@@ -45,7 +45,7 @@ impl Outlet {
         tokio::task::spawn_blocking(append).await.map_err(io::Error::other)??;
         self.spool.signed().lock().drain(..count);
         if let Some(mirror) = &self.mirror {
-            mirror.wake.notify_one();
+            mirror.more(count as u64);
         }
         Ok(())
     }

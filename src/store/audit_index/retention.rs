@@ -105,3 +105,16 @@ fn keyed(table: &str, key: &str, source: &str) -> String {
          CAST(value ->> 1 AS BIGINT), $1, CAST(value ->> 0 AS BIGINT) FROM {source})"
     )
 }
+
+#[cfg(test)]
+impl AuditIndex {
+    /// Does to the index what somebody with access to the database could. `SEQ_IS(n)` and `SEQ_SET(n)` in
+    /// the statement stand for how a record is found and numbered.
+    pub(crate) async fn tamper(&self, statement: &str) {
+        let sql = statement.replace("SEQ_IS(", "(seq = ").replace("SEQ_SET(", "seq = (");
+        let changed = on!(&self.database, writer, pool => {
+            sqlx::query(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap().rows_affected()
+        });
+        assert_eq!(changed, 1, "{statement}");
+    }
+}
