@@ -26,6 +26,7 @@ help:
 	@printf '%s\n' \
 	  'make demo    Tracegate before a real MLflow server, with callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
+	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
 	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
@@ -70,6 +71,12 @@ test-clients: clients-3 clients-2 rust
 test-clients-direct: clients-3 clients-2
 	MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients --direct $(PYTEST_ARGS)
+
+# Every answered call must be in the record after each kill.
+.PHONY: soak
+SOAK_ROUNDS ?= 100
+soak: rust
+	TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) cargo test --test integration kills:: -- --nocapture
 
 # --- quality ------------------------------------------------------------------------------
 

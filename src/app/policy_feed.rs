@@ -27,6 +27,7 @@ impl App {
             self.confirm_or_warn().await;
             let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
             self.metrics.audit_backlog.set(gauge(self.records.backlog()));
+            self.metrics.audit_mirror_lag.set(gauge(self.records.mirror_lag()));
             let Compared { compared, mismatched } = self.policy.compared();
             self.metrics.decisions_compared.set(gauge(compared));
             self.metrics.decisions_mismatched.set(gauge(mismatched));

@@ -31,6 +31,7 @@ pub struct Metrics {
     pub audit_backlog: Gauge,
     pub decisions_compared: Gauge,
     pub decisions_mismatched: Gauge,
+    pub audit_mirror_lag: Gauge,
     otlp: OnceLock<Otlp>,
 }
 
@@ -55,6 +56,7 @@ impl Default for Metrics {
             audit_backlog: Gauge::default(),
             decisions_compared: Gauge::default(),
             decisions_mismatched: Gauge::default(),
+            audit_mirror_lag: Gauge::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -97,6 +99,11 @@ impl Default for Metrics {
             "audit_backlog",
             "Audit records not yet in the index",
             metrics.audit_backlog.clone(),
+        );
+        registry.register(
+            "audit_mirror_lag",
+            "Signed lines not yet in the mirror of checkpoints",
+            metrics.audit_mirror_lag.clone(),
         );
         metrics
     }
