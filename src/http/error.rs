@@ -177,3 +177,21 @@ impl Refusal {
         Reply { status, headers, body: Body::memory(body.to_string()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_for_a_version_that_has_gone_is_a_conflict_and_a_bad_one_is_the_callers_fault() {
+        let moved = StoreError::Moved { expected: 3, current: 5 };
+        let reply = Refusal::from(moved).into_reply("d");
+        assert_eq!(reply.status, 409);
+        let step = StoreError::Step { index: 7, problem: Box::new(StoreError::LastAdministrator) };
+        let refusal = Refusal::from(step);
+        assert_eq!(refusal.status(), 400);
+        assert!(refusal.to_string().contains("step 7: the last administrator"), "{refusal}");
+        let away = StoreError::Unavailable("gone".to_owned());
+        assert_eq!(Refusal::from(away).status(), 503);
+    }
+}
