@@ -1,4 +1,4 @@
-# What people run: make demo, make test, make lint, make bench.
+# What people run: make demo, make test, make prove, make lint, make bench.
 # Everything that these need is set up on first use, in the open, under $(CACHE); a second
 # run finds it there.
 
@@ -17,6 +17,9 @@ CLIENTS_2 := $(CACHE)/clients-2.22
 DEBUG_BINARY := $(CARGO_TARGET_DIR)/debug/tracegate
 RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
 
+PROVE_DECISIONS ?= 20000000
+PROVE_SEED ?= 1000000
+
 # No telemetry from the MLflow that the tests and the demo start.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
@@ -27,6 +30,7 @@ help:
 	  'make demo    Tracegate before a real MLflow server, with callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
 	  'make lint    formatting and clippy' \
+	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
 	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
 	  'make clean   remove build output and the Python environments'
@@ -66,6 +70,17 @@ test-clients: clients-3 clients-2 rust
 test-clients-direct: clients-3 clients-2
 	MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients --direct $(PYTEST_ARGS)
+
+# --- the proof ----------------------------------------------------------------------------
+
+# What `make test` does with the policy engine, a hundred times longer: docs/POLICY-PROOF.md.
+.PHONY: prove
+prove: clients-3 rust
+	PROVE_DECISIONS="$(PROVE_DECISIONS)" PROVE_SEED="$(PROVE_SEED)" \
+	  cargo test --release --lib policy::proof -- --include-ignored --nocapture --test-threads 1
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" CASBIN_RULES=200000 CASBIN_SAMPLE=12 \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_casbin_export.py
 
 # --- quality ------------------------------------------------------------------------------
 
