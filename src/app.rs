@@ -16,7 +16,7 @@ use crate::classify::Manifest;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::policy::{Builder, Levels, Policy, Unavailable};
+use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::seal::Sealer;
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -94,6 +94,12 @@ impl App {
             }
             None => Levels::builtin()?,
         };
+        if let Some(path) = &config.policy.model_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| anyhow::anyhow!("`policy.model_file` `{}`: {error}", path.display()))?;
+            casbin_rules::accept_model(&text)
+                .map_err(|error| anyhow::anyhow!("`policy.model_file` `{}`: {error}", path.display()))?;
+        }
         let store = Store::open(&config.database, &data_dir).await?;
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
@@ -114,16 +120,15 @@ impl App {
             identity,
             records,
         });
-        let first_token = app.first_start().await?;
         app.reload_policy().await?;
+        let first_token = app.first_start().await?;
         Ok((app, first_token))
     }
 
     /// Makes the first administrator and the default grants, once in the life of a database.
     async fn first_start(&self) -> anyhow::Result<Option<String>> {
-        let state = self.store.policy().await?;
         let admins = Principal::group(Principal::ADMINS)?;
-        if state.memberships.iter().any(|(group, _)| *group == admins) {
+        if self.policy.has_members(&admins) {
             return Ok(None);
         }
         let now = self.clock.now();
@@ -143,6 +148,7 @@ impl App {
         self.store.ensure_principal(&first, "tracegate", now).await?;
         let (token, _) = self.identity.issue_token(&first, "first administrator", None, "tracegate").await?;
         self.store.add_member(&admins, &first, "tracegate", now).await?;
+        self.confirm_policy().await?;
         Ok(Some(token))
     }
 
@@ -163,14 +169,21 @@ impl App {
         let steps = self.store.policy_edits(from, MOST_STEPS + 1).await?;
         if steps.is_empty() {
             // Nothing newer than what is in force; an older store is not the one that it was read from.
-            let version = self.store.policy_version().await?;
-            if version == from {
-                self.policy.confirm(version, asked_at);
-                return Ok(());
-            }
-            return self.reload_policy().await;
+            return match self.store.policy_version().await? {
+                version if version == from => {
+                    self.policy.confirm(version, asked_at);
+                    Ok(())
+                }
+                // Restored from a backup, or a failover lost commits: nobody knows what else is gone.
+                version if version < from => Err(StoreError::Corrupt(format!(
+                    "the database is at policy version {version}, older than {from}, which is in force; \
+                     restart the gateway if the database is right"
+                ))),
+                _ => self.reload_policy().await,
+            };
         }
-        if i64::try_from(steps.len()).is_ok_and(|steps| steps <= MOST_STEPS) && self.advance(&steps, asked_at) {
+        if i64::try_from(steps.len()).is_ok_and(|steps| steps <= MOST_STEPS) && self.advance(&steps, asked_at)
+        {
             return Ok(());
         }
         self.reload_policy().await

@@ -36,7 +36,7 @@ pub use watch::Compared;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{PolicyEdit, Securable};
+use crate::access::{PolicyEdit, Principal, Securable};
 use crate::clock::Clock;
 use publication::Publication;
 use watch::Watch;
@@ -120,6 +120,14 @@ impl Policy {
     /// Whether a securable was put elsewhere in the tree than its name says.
     pub fn places(&self, securable: &Securable) -> bool {
         self.publication.current().is_some_and(|snapshot| snapshot.is_placed(securable))
+    }
+
+    /// Whether anybody is in a group.
+    pub fn has_members(&self, group: &Principal) -> bool {
+        let current = self.publication.current();
+        current.is_some_and(|snapshot| {
+            snapshot.principal_index(group).is_some_and(|group| snapshot.members_of(group).len() > 1)
+        })
     }
 
     /// How often casbin made a decision again, and how often it decided otherwise.
