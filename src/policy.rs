@@ -9,6 +9,7 @@
 mod enforcer;
 mod levels;
 mod permit;
+pub mod plan;
 mod snapshot;
 mod view;
 

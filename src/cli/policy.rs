@@ -1,5 +1,9 @@
 //! `tracegate policy` and `tracegate explain`.
 
+mod files;
+mod time;
+mod yaml;
+
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
