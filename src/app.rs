@@ -1,6 +1,7 @@
 //! Builds everything once from the configuration and holds it for every worker.
 
 pub mod owners;
+mod policy_feed;
 pub mod roots;
 
 use std::sync::Arc;
@@ -135,18 +136,6 @@ impl App {
             return Ok(());
         }
         self.reload_policy().await
-    }
-
-    /// Confirms the policy again and again, until the task is aborted.
-    pub async fn keep_policy_fresh(self: Arc<Self>) {
-        let pause = Duration::from_millis(self.config.policy.poll_ms);
-        loop {
-            tokio::time::sleep(pause).await;
-            if let Err(error) = self.confirm_policy().await {
-                tracing::warn!(%error, "the policy could not be confirmed");
-            }
-            self.metrics.audit_backlog.set(i64::try_from(self.records.backlog()).unwrap_or(i64::MAX));
-        }
     }
 
     /// Makes sure the policy is at least at the version that the caller demands.

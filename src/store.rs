@@ -2,7 +2,7 @@
 //!
 //! One [`Store`] over SQLite or PostgreSQL, with one file per noun under `store/`. Whatever changes what
 //! policy means is one transaction that raises the policy version by one and leaves a line in the log of
-//! changes; a call that changes nothing raises nothing.
+//! changes, with the steps that another replica applies; a call that changes nothing raises nothing.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,16 +21,20 @@
 //! # }
 //! ```
 
+mod apply;
 pub mod audit_index;
 mod change;
 mod claim_batch;
 mod claims;
 mod connection;
+mod edits;
 mod error;
+mod feed;
 mod grants;
 mod groups;
 mod policy_state;
 mod principals;
+mod read_policy;
 mod roots;
 mod rows;
 mod secrets;
@@ -44,12 +48,16 @@ mod tests;
 
 use std::path::Path;
 
+pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
+pub use edits::PolicyStep;
 pub use error::StoreError;
+pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
+pub use read_policy::PolicyRow;
 pub use tokens::{NewToken, TokenRecord};
 
 use crate::config::database::DatabaseConfig;
@@ -59,6 +67,7 @@ use crate::config::database::DatabaseConfig;
 pub struct Store {
     database: connection::Database,
     claims: claim_batch::Claims,
+    feed: feed::Source,
 }
 
 impl Store {
@@ -67,7 +76,8 @@ impl Store {
     pub async fn open(config: &DatabaseConfig, data_dir: &Path) -> Result<Self, StoreError> {
         let database = connection::Database::open(config, data_dir).await?;
         let claims = claim_batch::Claims::start(database.clone());
-        Ok(Self { database, claims })
+        let feed = feed::Source::new(config.url.as_deref())?;
+        Ok(Self { database, claims, feed })
     }
 
     /// Whether the state can be read now, for readiness.

@@ -26,6 +26,9 @@ pub enum Refusal {
     /// By name, hidden and missing look alike.
     #[error("{0}")]
     NotFound(String),
+    /// The state that the change was asked for is no longer there.
+    #[error("{0}")]
+    Conflict(String),
     #[error("{0}")]
     NotOffered(String),
     #[error("no decision can be made now: {0}")]
@@ -46,6 +49,9 @@ pub enum Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Moved { .. }) {
+            return Self::Conflict(error.to_string());
+        }
         if error.is_refusal() {
             return Self::Malformed(Malformed::new("request", error.to_string()));
         }
@@ -123,6 +129,7 @@ impl Refusal {
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
+            Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
             Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
             Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) => {
                 (503, "TEMPORARILY_UNAVAILABLE")

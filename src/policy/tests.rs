@@ -269,7 +269,7 @@ fn casbins_own_enforcer_agrees_when_it_is_given_the_whole_policy() {
         for rule in std::iter::once(&admin).chain(&grants) {
             oracle.add_policy(enforcer::rule(rule)).now_or_never().unwrap().unwrap();
         }
-        let world = world(PolicyState { version: 1, grants, memberships, parents, inactive: vec![] });
+        let world = world(PolicyState { version: 1, grants, memberships, parents, ..PolicyState::default() });
         for who in ["user:a", "user:b"] {
             for on in securables {
                 for privilege in [Privilege::TraceRead, Privilege::TraceWrite, Privilege::ExperimentManage] {

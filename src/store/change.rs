@@ -1,12 +1,15 @@
 //! Policy changes: one after another, each in one transaction with its line in the log.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use sqlx::{Any, Row, Transaction};
 
-use super::connection::Database;
+use super::connection::{Database, Dialect};
 use super::error::StoreError;
-use super::{Store, rows};
-use crate::access::PolicyChange;
+use super::groups::Nesting;
+use super::{Store, edits, feed, rows};
+use crate::access::{PolicyChange, PolicyEdit, Principal};
 use crate::clock::UnixMillis;
 
 /// What a mutation did. When nothing changed, `version` is the one in force and before equals after.
@@ -31,7 +34,14 @@ pub struct PolicyChangeRecord {
 /// A transaction that holds the policy lock: what it reads is what it changes.
 pub(super) struct PolicyTransaction {
     pub transaction: Transaction<'static, Any>,
-    version: i64,
+    /// The version that is changed.
+    pub version: i64,
+    dialect: Dialect,
+    edits: Vec<PolicyEdit>,
+    /// Principals that certainly are in the store, so that many steps do not ask again and again.
+    pub known: HashSet<Principal>,
+    /// The groups within groups, once a step needed them.
+    pub nesting: Option<Nesting>,
 }
 
 impl PolicyTransaction {
@@ -42,7 +52,23 @@ impl PolicyTransaction {
             .fetch_one(&mut *transaction)
             .await?;
         let version = row.try_get(0)?;
-        Ok(Self { transaction, version })
+        Ok(Self {
+            transaction,
+            version,
+            dialect: database.dialect,
+            edits: Vec::new(),
+            known: HashSet::new(),
+            nesting: None,
+        })
+    }
+
+    /// Notes a step. Whatever a change does to policy must be noted, or other replicas never learn of it.
+    pub fn edit(&mut self, edit: PolicyEdit) {
+        self.edits.push(edit);
+    }
+
+    pub fn has_edits(&self) -> bool {
+        !self.edits.is_empty()
     }
 
     /// Commits the change as the next version.
@@ -60,8 +86,8 @@ impl PolicyTransaction {
             .execute(&mut *self.transaction)
             .await?;
         sqlx::query(
-            "INSERT INTO policy_changes (version, at_ms, changed_by, action, before_json, after_json) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO policy_changes (version, at_ms, changed_by, action, before_json, after_json, edits) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(version)
         .bind(now.0)
@@ -69,8 +95,17 @@ impl PolicyTransaction {
         .bind(action)
         .bind(before.to_string())
         .bind(after.to_string())
+        .bind(edits::write(&self.edits)?)
         .execute(&mut *self.transaction)
         .await?;
+        if self.dialect == Dialect::Postgres {
+            // Delivered with the commit, or not at all.
+            sqlx::query("SELECT 1 FROM pg_notify($1, $2)")
+                .bind(feed::CHANNEL)
+                .bind(version.to_string())
+                .execute(&mut *self.transaction)
+                .await?;
+        }
         self.transaction.commit().await?;
         let policy_change = PolicyChange { action: action.to_owned(), before, after };
         Ok(Change { version, changed: true, policy_change })

@@ -26,6 +26,12 @@ pub enum StoreError {
     LastAdministrator,
     #[error("`{0}` is neither a level (such as `CAN_READ`) nor a privilege (such as `trace.read`)")]
     UnknownPrivilege(String),
+    /// A change was asked for on the condition that nobody else changed policy meanwhile.
+    #[error("policy is at version {current} and no longer at {expected}; look at what changed and ask again")]
+    Moved { expected: i64, current: i64 },
+    /// What is wrong with one of many steps, counted from 0.
+    #[error("step {index}: {problem}")]
+    Step { index: usize, problem: Box<StoreError> },
     #[error("{0}")]
     Refused(String),
 }
@@ -33,16 +39,22 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the request itself was wrong: repeating it cannot help.
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::NotFound(_)
-                | Self::NotAGroup(_)
-                | Self::Cycle { .. }
-                | Self::TooDeep { .. }
-                | Self::LastAdministrator
-                | Self::UnknownPrivilege(_)
-                | Self::Refused(_)
-        )
+            | Self::NotAGroup(_)
+            | Self::Cycle { .. }
+            | Self::TooDeep { .. }
+            | Self::LastAdministrator
+            | Self::UnknownPrivilege(_)
+            | Self::Moved { .. }
+            | Self::Refused(_) => true,
+            Self::Step { problem, .. } => problem.is_refusal(),
+            Self::Unavailable(_)
+            | Self::Contended(_)
+            | Self::Database(_)
+            | Self::Migration(_)
+            | Self::Corrupt(_) => false,
+        }
     }
 }
 

@@ -1,17 +1,20 @@
 //! Grants: one per principal, securable, privilege and effect; granting again replaces reason and end.
+//! Ownership is a grant too, of which a securable has one.
 
 use serde_json::json;
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
-use crate::access::{Effect, Given, Grant, GrantId, NewGrant, Principal, Securable};
+use crate::access::{Effect, Given, Grant, GrantId, NewGrant, PolicyEdit, Principal, Securable};
 use crate::clock::UnixMillis;
 
 /// Characters in a grant's reason.
 const REASON_LIMIT: usize = 1000;
+/// Ids in one statement.
+const CHUNK: usize = 500;
 
 macro_rules! select_grants {
     ($end:literal) => {
@@ -26,7 +29,7 @@ pub(super) const ALL_GRANTS: &str = select_grants!("ORDER BY id");
 
 impl Store {
     /// Writes a grant. The same grant with another reason or end replaces the old one and keeps its id;
-    /// with the same reason and end it is unchanged.
+    /// with the same reason and end it is unchanged. A grant of `OWNER` replaces the owner before.
     pub async fn add_grant(
         &self,
         grant: &NewGrant,
@@ -34,50 +37,15 @@ impl Store {
         now: UnixMillis,
     ) -> Result<(Grant, Change), StoreError> {
         const ACTION: &str = "grant.add";
-        check(grant)?;
         let mut policy = PolicyTransaction::begin(&self.database).await?;
-        principals::insert(&mut policy.transaction, &grant.principal, by, now).await?;
-        let old = sqlx::query(select_grants!(
-            "WHERE principal = $1 AND securable = $2 AND privilege = $3 AND effect = $4"
-        ))
-        .bind(grant.principal.to_string())
-        .bind(grant.securable.to_string())
-        .bind(&grant.privilege)
-        .bind(grant.effect.as_str())
-        .fetch_optional(&mut *policy.transaction)
-        .await?;
-        let old = old.as_ref().map(read).transpose()?;
-        if let Some(old) = &old
-            && old.grant == *grant
-        {
-            return Ok((old.clone(), policy.unchanged(ACTION, json!(old)).await?));
-        }
-        let row = sqlx::query(
-            "INSERT INTO grants (principal, securable, privilege, effect, reason, expires_at_ms, \
-                 granted_by, granted_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-             ON CONFLICT (principal, securable, privilege, effect) DO UPDATE SET \
-                 reason = excluded.reason, expires_at_ms = excluded.expires_at_ms, \
-                 granted_by = excluded.granted_by, granted_at_ms = excluded.granted_at_ms \
-             RETURNING id",
-        )
-        .bind(grant.principal.to_string())
-        .bind(grant.securable.to_string())
-        .bind(&grant.privilege)
-        .bind(grant.effect.as_str())
-        .bind(grant.reason.clone())
-        .bind(grant.expires_at.map(|time| time.0))
-        .bind(by)
-        .bind(now.0)
-        .fetch_one(&mut *policy.transaction)
-        .await?;
-        let new = Grant {
-            id: GrantId(row.try_get(0)?),
-            grant: grant.clone(),
-            granted_by: by.to_owned(),
-            granted_at: now,
+        let written = write(&mut policy, grant, by, now).await?;
+        let grant = written.grant;
+        let change = if written.changed {
+            policy.commit(by, now, ACTION, json!(written.replaced), json!(grant)).await?
+        } else {
+            policy.unchanged(ACTION, json!(grant)).await?
         };
-        let change = policy.commit(by, now, ACTION, json!(old), json!(new)).await?;
-        Ok((new, change))
+        Ok((grant, change))
     }
 
     /// Removes a grant; `None` when there is none of this id.
@@ -88,13 +56,25 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Option<Change>, StoreError> {
         let mut policy = PolicyTransaction::begin(&self.database).await?;
-        let old = sqlx::query(select_grants!("WHERE id = $1"))
-            .bind(id.0)
-            .fetch_optional(&mut *policy.transaction)
-            .await?;
-        let Some(old) = old.as_ref().map(read).transpose()? else { return Ok(None) };
-        sqlx::query("DELETE FROM grants WHERE id = $1").bind(id.0).execute(&mut *policy.transaction).await?;
+        let Some(old) = remove(&mut policy, id).await? else { return Ok(None) };
         policy.commit(by, now, "grant.remove", json!(old), json!(null)).await.map(Some)
+    }
+
+    /// Those of these grants that there are, in no order.
+    pub async fn grants_by_id(&self, ids: &[GrantId]) -> Result<Vec<Grant>, StoreError> {
+        let mut grants = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(CHUNK) {
+            let places: Vec<String> = (1..=chunk.len()).map(|place| format!("${place}")).collect();
+            let statement = format!(select_grants!("WHERE id IN ({})"), places.join(", "));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for id in chunk {
+                query = query.bind(id.0);
+            }
+            for row in query.fetch_all(&self.database.reader).await? {
+                grants.push(read(&row)?);
+            }
+        }
+        Ok(grants)
     }
 
     /// The grants to this principal on this securable, either of which may be left open; expired ones too.
@@ -120,7 +100,79 @@ impl Store {
     }
 }
 
-fn check(grant: &NewGrant) -> Result<(), StoreError> {
+/// What writing a grant did.
+pub(super) struct Written {
+    pub grant: Grant,
+    /// The same grant as it was before, or that of the owner before.
+    pub replaced: Option<Grant>,
+    pub changed: bool,
+}
+
+pub(super) async fn write(
+    policy: &mut PolicyTransaction,
+    grant: &NewGrant,
+    by: &str,
+    now: UnixMillis,
+) -> Result<Written, StoreError> {
+    let given = check(grant)?;
+    let grant = NewGrant { privilege: given.as_str().to_owned(), ..grant.clone() };
+    principals::ensure(policy, &grant.principal, by, now).await?;
+    let query = if given == Given::OWNER {
+        sqlx::query(select_grants!("WHERE securable = $1 AND privilege = $2 AND effect = $3"))
+    } else {
+        sqlx::query(select_grants!(
+            "WHERE securable = $1 AND privilege = $2 AND effect = $3 AND principal = $4"
+        ))
+    };
+    let query =
+        query.bind(grant.securable.to_string()).bind(grant.privilege.clone()).bind(grant.effect.as_str());
+    let query = if given == Given::OWNER { query } else { query.bind(grant.principal.to_string()) };
+    let old = query.fetch_optional(&mut *policy.transaction).await?.as_ref().map(read).transpose()?;
+    if let Some(old) = &old {
+        if old.grant == grant {
+            return Ok(Written { grant: old.clone(), replaced: Some(old.clone()), changed: false });
+        }
+        if old.grant.principal != grant.principal {
+            remove(policy, old.id).await?;
+        }
+    }
+    let row = sqlx::query(
+        "INSERT INTO grants (principal, securable, privilege, effect, reason, expires_at_ms, \
+             granted_by, granted_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (principal, securable, privilege, effect) DO UPDATE SET \
+             reason = excluded.reason, expires_at_ms = excluded.expires_at_ms, \
+             granted_by = excluded.granted_by, granted_at_ms = excluded.granted_at_ms \
+         RETURNING id",
+    )
+    .bind(grant.principal.to_string())
+    .bind(grant.securable.to_string())
+    .bind(grant.privilege.clone())
+    .bind(grant.effect.as_str())
+    .bind(grant.reason.clone())
+    .bind(grant.expires_at.map(|time| time.0))
+    .bind(by)
+    .bind(now.0)
+    .fetch_one(&mut *policy.transaction)
+    .await?;
+    let id = GrantId(row.try_get(0)?);
+    let grant = Grant { id, grant, granted_by: by.to_owned(), granted_at: now };
+    policy.edit(PolicyEdit::Grant(grant.rule()));
+    Ok(Written { grant, replaced: old, changed: true })
+}
+
+/// Removes the grant of this id, if there is one, and answers what it was.
+pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let old = sqlx::query(select_grants!("WHERE id = $1"))
+        .bind(id.0)
+        .fetch_optional(&mut *policy.transaction)
+        .await?;
+    let Some(old) = old.as_ref().map(read).transpose()? else { return Ok(None) };
+    sqlx::query("DELETE FROM grants WHERE id = $1").bind(id.0).execute(&mut *policy.transaction).await?;
+    policy.edit(PolicyEdit::Revoke(old.rule()));
+    Ok(Some(old))
+}
+
+fn check(grant: &NewGrant) -> Result<Given, StoreError> {
     let given: Given = grant
         .privilege
         .parse()
@@ -131,6 +183,12 @@ fn check(grant: &NewGrant) -> Result<(), StoreError> {
             grant.securable.kind.as_str()
         )));
     }
+    if given == Given::OWNER && (grant.effect == Effect::Deny || grant.expires_at.is_some()) {
+        return Err(StoreError::Refused(
+            "`OWNER` cannot be denied and does not end: a securable has one owner until another gets it"
+                .to_owned(),
+        ));
+    }
     let readable =
         |reason: &str| reason.chars().count() <= REASON_LIMIT && !reason.chars().any(char::is_control);
     if grant.reason.as_deref().is_some_and(|reason| !readable(reason)) {
@@ -138,7 +196,7 @@ fn check(grant: &NewGrant) -> Result<(), StoreError> {
             "a grant's reason has at most {REASON_LIMIT} characters and no control characters"
         )));
     }
-    Ok(())
+    Ok(given)
 }
 
 pub(super) fn read(row: &AnyRow) -> Result<Grant, StoreError> {

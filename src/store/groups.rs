@@ -9,7 +9,7 @@ use sqlx::{Any, Row, Transaction};
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
-use crate::access::{Principal, PrincipalKind};
+use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
 
 /// Groups in the longest chain of groups within groups.
@@ -25,28 +25,13 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "membership.add";
-        if group.kind != PrincipalKind::Group {
-            return Err(StoreError::NotAGroup(group.to_string()));
-        }
         let mut policy = PolicyTransaction::begin(&self.database).await?;
-        principals::insert(&mut policy.transaction, group, by, now).await?;
-        principals::insert(&mut policy.transaction, member, by, now).await?;
         let state = json!({ "group": group, "member": member });
-        let done = sqlx::query(
-            "INSERT INTO memberships (group_id, member_id) VALUES ($1, $2) \
-             ON CONFLICT (group_id, member_id) DO NOTHING",
-        )
-        .bind(group.to_string())
-        .bind(member.to_string())
-        .execute(&mut *policy.transaction)
-        .await?;
-        if done.rows_affected() == 0 {
-            return policy.unchanged(ACTION, state).await;
+        if join(&mut policy, group, member, by, now).await? {
+            policy.commit(by, now, ACTION, json!(null), state).await
+        } else {
+            policy.unchanged(ACTION, state).await
         }
-        if member.kind == PrincipalKind::Group {
-            check_nesting(&Nesting::load(&mut policy.transaction).await?, group, member)?;
-        }
-        policy.commit(by, now, ACTION, json!(null), state).await
     }
 
     /// Takes a member out of a group; unchanged when it was not in it.
@@ -60,17 +45,72 @@ impl Store {
         const ACTION: &str = "membership.remove";
         let mut policy = PolicyTransaction::begin(&self.database).await?;
         let before = administrators(&mut policy.transaction).await?;
-        let done = sqlx::query("DELETE FROM memberships WHERE group_id = $1 AND member_id = $2")
-            .bind(group.to_string())
-            .bind(member.to_string())
-            .execute(&mut *policy.transaction)
-            .await?;
-        if done.rows_affected() == 0 {
+        if !leave(&mut policy, group, member).await? {
             return policy.unchanged(ACTION, json!(null)).await;
         }
         keep_an_administrator(&mut policy.transaction, before).await?;
         policy.commit(by, now, ACTION, json!({ "group": group, "member": member }), json!(null)).await
     }
+}
+
+/// Puts the member into the group, if the groups stay without circles; `false` when it was in it.
+pub(super) async fn join(
+    policy: &mut PolicyTransaction,
+    group: &Principal,
+    member: &Principal,
+    by: &str,
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    if group.kind != PrincipalKind::Group {
+        return Err(StoreError::NotAGroup(group.to_string()));
+    }
+    principals::ensure(policy, group, by, now).await?;
+    principals::ensure(policy, member, by, now).await?;
+    let done = sqlx::query(
+        "INSERT INTO memberships (group_id, member_id) VALUES ($1, $2) \
+         ON CONFLICT (group_id, member_id) DO NOTHING",
+    )
+    .bind(group.to_string())
+    .bind(member.to_string())
+    .execute(&mut *policy.transaction)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if member.kind == PrincipalKind::Group {
+        let nesting = match policy.nesting.take() {
+            Some(mut nesting) => {
+                nesting.add(group.to_string(), member.to_string());
+                nesting
+            }
+            None => Nesting::load(&mut policy.transaction).await?,
+        };
+        check_nesting(&nesting, group, member)?;
+        policy.nesting = Some(nesting);
+    }
+    policy.edit(PolicyEdit::Join { group: group.clone(), member: member.clone() });
+    Ok(true)
+}
+
+/// Takes the member out of the group; `false` when it was not in it. Whoever calls this keeps an administrator.
+pub(super) async fn leave(
+    policy: &mut PolicyTransaction,
+    group: &Principal,
+    member: &Principal,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM memberships WHERE group_id = $1 AND member_id = $2")
+        .bind(group.to_string())
+        .bind(member.to_string())
+        .execute(&mut *policy.transaction)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if let Some(nesting) = &mut policy.nesting {
+        nesting.remove(&group.to_string(), &member.to_string());
+    }
+    policy.edit(PolicyEdit::Leave { group: group.clone(), member: member.clone() });
+    Ok(true)
 }
 
 /// How many users and service principals that may authenticate are administrators, through whatever group.
@@ -101,7 +141,7 @@ pub(super) async fn keep_an_administrator(
 }
 
 /// The groups within groups, both ways; users are leaves and need no check.
-struct Nesting {
+pub(super) struct Nesting {
     members: HashMap<String, Vec<String>>,
     containers: HashMap<String, Vec<String>>,
 }
@@ -115,11 +155,23 @@ impl Nesting {
         .await?;
         let mut nesting = Self { members: HashMap::new(), containers: HashMap::new() };
         for row in &found {
-            let (group, member) = (rows::text(row, "group_id")?, rows::text(row, "member_id")?);
-            nesting.members.entry(group.clone()).or_default().push(member.clone());
-            nesting.containers.entry(member).or_default().push(group);
+            nesting.add(rows::text(row, "group_id")?, rows::text(row, "member_id")?);
         }
         Ok(nesting)
+    }
+
+    fn add(&mut self, group: String, member: String) {
+        self.members.entry(group.clone()).or_default().push(member.clone());
+        self.containers.entry(member).or_default().push(group);
+    }
+
+    fn remove(&mut self, group: &str, member: &str) {
+        if let Some(members) = self.members.get_mut(group) {
+            members.retain(|one| one != member);
+        }
+        if let Some(containers) = self.containers.get_mut(member) {
+            containers.retain(|one| one != group);
+        }
     }
 }
 

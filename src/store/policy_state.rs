@@ -14,12 +14,14 @@ pub struct PolicyState {
     pub memberships: Vec<(Principal, Principal)>,
     /// Child and parent, of the securables that were put; folders' own parents are in their names.
     pub parents: Vec<(Securable, Securable)>,
+    /// Principals that are known, and whether they may authenticate.
+    pub principals: Vec<(Principal, bool)>,
     /// Principals that may not authenticate.
     pub inactive: Vec<Principal>,
 }
 
 impl Store {
-    /// Reads the whole policy as of one version.
+    /// Reads the whole policy as of one version. With very many grants, `read_policy` is for that.
     pub async fn policy(&self) -> Result<PolicyState, StoreError> {
         let mut transaction = self.database.begin_read().await?;
         let state = read(&mut transaction).await?;
@@ -35,8 +37,12 @@ async fn read(transaction: &mut Transaction<'static, Any>) -> Result<PolicyState
     let memberships =
         sqlx::query("SELECT group_id, member_id FROM memberships").fetch_all(&mut **transaction).await?;
     let parents = sqlx::query("SELECT id, parent FROM securables").fetch_all(&mut **transaction).await?;
-    let inactive =
-        sqlx::query("SELECT id FROM principals WHERE active = 0").fetch_all(&mut **transaction).await?;
+    let principals: Vec<(Principal, bool)> = sqlx::query("SELECT id, active FROM principals")
+        .fetch_all(&mut **transaction)
+        .await?
+        .iter()
+        .map(|row| Ok((rows::parsed(row, "id")?, rows::number(row, "active")? != 0)))
+        .collect::<Result<_, StoreError>>()?;
     Ok(PolicyState {
         version: version.try_get(0)?,
         grants: found.iter().map(grants::read).collect::<Result<_, _>>()?,
@@ -48,6 +54,11 @@ async fn read(transaction: &mut Transaction<'static, Any>) -> Result<PolicyState
             .iter()
             .map(|row| Ok((rows::parsed(row, "id")?, rows::parsed(row, "parent")?)))
             .collect::<Result<_, StoreError>>()?,
-        inactive: inactive.iter().map(|row| rows::parsed(row, "id")).collect::<Result<_, _>>()?,
+        inactive: principals
+            .iter()
+            .filter(|(_, active)| !active)
+            .map(|(principal, _)| principal.clone())
+            .collect(),
+        principals,
     })
 }

@@ -1,12 +1,12 @@
 //! Principals: users, service principals and groups that Tracegate knows of.
 
 use serde_json::json;
-use sqlx::{Any, Row, Transaction};
+use sqlx::Row;
 
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, groups, rows};
-use crate::access::{Principal, PrincipalKind};
+use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +28,7 @@ impl Store {
         const ACTION: &str = "principal.create";
         let mut policy = PolicyTransaction::begin(&self.database).await?;
         let state = json!({ "principal": principal });
-        if insert(&mut policy.transaction, principal, by, now).await? {
+        if ensure(&mut policy, principal, by, now).await? {
             policy.commit(by, now, ACTION, json!(null), state).await
         } else {
             policy.unchanged(ACTION, state).await
@@ -97,17 +97,21 @@ impl Store {
             .execute(&mut *policy.transaction)
             .await?;
         groups::keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.edit(PolicyEdit::Principal { principal: principal.clone(), active });
         policy.commit(by, now, action, state(was_active), state(active)).await
     }
 }
 
-/// Inserts the principal; `false` when it was there.
-pub(super) async fn insert(
-    transaction: &mut Transaction<'static, Any>,
+/// Makes the principal known; `false` when it was.
+pub(super) async fn ensure(
+    policy: &mut PolicyTransaction,
     principal: &Principal,
     by: &str,
     now: UnixMillis,
 ) -> Result<bool, StoreError> {
+    if policy.known.contains(principal) {
+        return Ok(false);
+    }
     let done = sqlx::query(
         "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES ($1, 1, $2, $3) \
          ON CONFLICT (id) DO NOTHING",
@@ -115,7 +119,12 @@ pub(super) async fn insert(
     .bind(principal.to_string())
     .bind(now.0)
     .bind(by)
-    .execute(&mut **transaction)
+    .execute(&mut *policy.transaction)
     .await?;
-    Ok(done.rows_affected() == 1)
+    policy.known.insert(principal.clone());
+    let is_new = done.rows_affected() == 1;
+    if is_new {
+        policy.edit(PolicyEdit::Principal { principal: principal.clone(), active: true });
+    }
+    Ok(is_new)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, rows};
-use crate::access::{Securable, SecurableKind};
+use crate::access::{PolicyEdit, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 
 impl Store {
@@ -46,16 +46,16 @@ impl Store {
         .bind(name)
         .execute(&mut *policy.transaction)
         .await?;
+        policy.edit(PolicyEdit::Place { securable: securable.clone(), parent: parent.clone() });
         policy.commit(by, now, ACTION, before, after).await
     }
 }
 
-/// Only folders and the workspace hold anything, and a folder's place is in its name: no circle can form.
+/// Experiments and models lie in folders or the workspace; everything else, the whole catalog with it, lies
+/// where its name says. So no circle can form, and no grant higher up reaches what was put elsewhere.
 fn check(securable: &Securable, parent: &Securable) -> Result<(), StoreError> {
     let holds = matches!(parent.kind, SecurableKind::Workspace | SecurableKind::Folder);
     let fits = match securable.kind {
-        SecurableKind::Workspace => false,
-        SecurableKind::Folder => securable.parent().as_ref() == Some(parent),
         SecurableKind::Experiment | SecurableKind::RegisteredModel => holds,
         _ => securable.parent().as_ref() == Some(parent),
     };
