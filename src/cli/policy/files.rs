@@ -33,7 +33,33 @@ const MOST_PROBLEMS: usize = 100;
 #[derive(Debug)]
 pub(super) struct Files {
     pub document: Document,
-    places: HashMap<String, String>,
+    places: Places,
+}
+
+/// A file by its number, and a position in it: in this order problems are told.
+type Place = (usize, Position);
+
+#[derive(Debug, Default)]
+struct Places {
+    files: Vec<String>,
+    parts: HashMap<String, Place>,
+}
+
+impl Places {
+    /// Where a part of the document stands, or else what holds it.
+    fn find(&self, part: &str) -> Option<Place> {
+        let mut known = part;
+        loop {
+            if let Some(place) = self.parts.get(known) {
+                return Some(*place);
+            }
+            known = &known[..known.rfind(['.', '['])?];
+        }
+    }
+
+    fn write(&self, (file, at): Place) -> String {
+        format!("{}:{}:{}", self.files.get(file).map_or("", String::as_str), at.line, at.column)
+    }
 }
 
 impl Files {
@@ -66,20 +92,7 @@ impl Files {
 
     /// Where a part of the document stands: `grants[2].allow[0]` becomes `FILE:LINE:COLUMN`.
     pub fn place(&self, part: &str) -> String {
-        place(&self.places, part)
-    }
-}
-
-fn place(places: &HashMap<String, String>, part: &str) -> String {
-    let mut known = part;
-    loop {
-        if let Some(place) = places.get(known) {
-            return place.clone();
-        }
-        match known.rfind(['.', '[']) {
-            Some(end) => known = &known[..end],
-            None => return part.to_owned(),
-        }
+        self.places.find(part).map_or_else(|| part.to_owned(), |place| self.places.write(place))
     }
 }
 
@@ -106,12 +119,11 @@ fn find(path: &Path, depth: usize, found: &mut Vec<PathBuf>) -> anyhow::Result<(
 
 #[derive(Default)]
 struct Reader {
-    file: String,
     document: Document,
     /// The scope that a file stated, and where.
-    scope: Option<(Scope, String)>,
-    places: HashMap<String, String>,
-    problems: Vec<(String, String)>,
+    scope: Option<(Scope, Place)>,
+    places: Places,
+    problems: Vec<(Place, String)>,
 }
 
 /// A map whose keys are known ones.
@@ -124,16 +136,20 @@ impl Reader {
     fn finish(mut self) -> anyhow::Result<Files> {
         self.document.scope = self.scope.as_ref().map_or(Scope::Listed, |(scope, _)| *scope);
         for problem in self.document.problems() {
-            let first = problem.other.map(|first| format!("; first at {}", place(&self.places, &first)));
+            let first = problem.other.and_then(|first| self.places.find(&first));
+            let first = first.map(|first| format!("; first at {}", self.places.write(first)));
             let reason = problem.reason + first.as_deref().unwrap_or_default();
-            self.problems.push((place(&self.places, &problem.place), reason));
+            let start = Position { line: 1, column: 1 };
+            self.problems.push((self.places.find(&problem.place).unwrap_or((0, start)), reason));
         }
         if self.problems.is_empty() {
             return Ok(Files { document: self.document, places: self.places });
         }
         let count = self.problems.len();
-        let mut lines: Vec<String> = self.problems.into_iter().map(|(at, reason)| format!("{at}: {reason}")).collect();
-        lines.truncate(MOST_PROBLEMS);
+        self.problems.sort_by_key(|(place, _)| *place);
+        self.problems.truncate(MOST_PROBLEMS);
+        let line = |(place, reason): &(Place, String)| format!("{}: {reason}", self.places.write(*place));
+        let mut lines: Vec<String> = self.problems.iter().map(line).collect();
         if count > MOST_PROBLEMS {
             lines.push(format!("{} more are not told", count - MOST_PROBLEMS));
         }
@@ -142,7 +158,7 @@ impl Reader {
     }
 
     fn file(&mut self, name: &str, bytes: &[u8]) {
-        name.clone_into(&mut self.file);
+        self.places.files.push(name.to_owned());
         let start = Position { line: 1, column: 1 };
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.problem(start, "is not UTF-8");
@@ -154,17 +170,16 @@ impl Reader {
     }
 
     fn problem(&mut self, at: Position, reason: &str) {
-        let place = self.at(at);
-        self.problems.push((place, reason.to_owned()));
+        self.problems.push((self.here(at), reason.to_owned()));
     }
 
-    fn at(&self, at: Position) -> String {
-        format!("{}:{}:{}", self.file, at.line, at.column)
+    fn here(&self, at: Position) -> Place {
+        (self.places.files.len().saturating_sub(1), at)
     }
 
     fn note(&mut self, part: String, at: Position) {
-        let place = self.at(at);
-        self.places.insert(part, place);
+        let place = self.here(at);
+        self.places.parts.insert(part, place);
     }
 
     fn top(&mut self, node: &Node) {
@@ -194,12 +209,12 @@ impl Reader {
             Kind::Text(text) if text == "all" => Scope::All,
             _ => return self.problem(node.at, "`scope` must be `listed` or `all`"),
         };
-        match &self.scope {
-            Some((other, first)) if *other != scope => {
-                let reason = format!("`scope` differs from the one at {first}");
+        match self.scope {
+            Some((other, first)) if other != scope => {
+                let reason = format!("`scope` differs from the one at {}", self.places.write(first));
                 self.problem(node.at, &reason);
             }
-            _ => self.scope = Some((scope, self.at(node.at))),
+            _ => self.scope = Some((scope, self.here(node.at))),
         }
     }
 

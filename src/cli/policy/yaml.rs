@@ -13,7 +13,7 @@ use serde_saphyr::{DefaultMessageFormatter, Spanned};
 /// Lists in maps in lists; a policy file needs five.
 const DEEPEST: usize = 16;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub line: u64,
     pub column: u64,
@@ -83,7 +83,8 @@ pub(super) fn parse(text: &str) -> Result<Node, (Position, String)> {
 /// The message alone: its place is told before it.
 fn one_line(rendered: &str) -> String {
     let line = rendered.lines().next().unwrap_or("is not YAML").trim();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    let line = line.strip_prefix("error: ").unwrap_or(line);
+    line.rfind(" at line ").map_or(line, |end| &line[..end]).to_owned()
 }
 
 impl From<Spanned<Kind>> for Node {

@@ -165,8 +165,7 @@ fn check_grants(entry: &SecurableGrants, place: &str, found: &mut Found) {
         match grant.privilege.parse::<Given>() {
             Err(error) => found.add(&place, error.to_string()),
             Ok(given) if !given.grantable_on(entry.on.kind) => {
-                let kind = entry.on.kind.as_str();
-                found.add(&place, format!("`{given}` cannot be granted on a {kind}: it means nothing there"));
+                found.add(&place, format!("`{given}` means nothing on `{}`", entry.on));
             }
             Ok(Given::OWNER) => {
                 if effect == Effect::Deny || grant.until.is_some() {

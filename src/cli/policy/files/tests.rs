@@ -50,7 +50,7 @@ fn a_file_is_read_and_every_part_knows_its_place() {
 fn what_is_granted_must_mean_something_there() {
     assert_eq!(
         complaints(&[("a.yaml", GOOD)]),
-        ["a.yaml:9:9: `USE_CATALOG` cannot be granted on a experiment: it means nothing there"]
+        ["a.yaml:9:9: `USE_CATALOG` means nothing on `experiment:1`"]
     );
 }
 
@@ -81,25 +81,25 @@ expect:
     assert_eq!(
         complaints(&[("one.yaml", first), ("two.yaml", second), ("three.yaml", "version: 1\n\tx")]),
         [
-            "one.yaml:3:1: `group` is not known here; there is `version`, `scope`, `groups`, `grants` and `expect`",
             "one.yaml:1:10: `version` must be 1",
             "one.yaml:2:8: `scope` must be `listed` or `all`",
+            "one.yaml:3:1: `group` is not known here; there is `version`, `scope`, `groups`, `grants` and `expect`",
+            "one.yaml:5:5: `user:bob` is not a group and cannot have members",
             "one.yaml:6:15: `bob` is not a principal (`user:NAME`, `service_principal:NAME` or `group:NAME`)",
             "one.yaml:6:20: expected a text, found 7; put it in quotes if it is meant as one",
             "one.yaml:7:5: `group` is missing",
             "one.yaml:9:9: `01` is not an experiment id (decimal digits)",
             "one.yaml:10:12: `allow` must be a list, not a map",
-            "one.yaml:14:51: `until` must be a time such as `2026-12-31T00:00:00Z`",
-            "one.yaml:15:9: `to` is missing",
-            "one.yaml:15:40: expected a text, found a list",
-            "one.yaml:16:9: expected a map with `to`, `privilege`, `until` and `reason`, found a text",
-            "one.yaml:19:51: `fly` is not a privilege (such as `trace.read` or `SELECT`)",
-            "three.yaml:2:1: TABS",
-            "one.yaml:5:5: `user:bob` is not a group and cannot have members",
             "one.yaml:13:9: `CAN_FLY` is not a level (such as `CAN_READ`) or a privilege (such as `trace.read` or `SELECT`)",
-            "two.yaml:3:5: `experiment:1` is listed twice; first at one.yaml:11:5",
+            "one.yaml:14:52: `until` must be a time such as `2026-12-31T00:00:00Z`",
+            "one.yaml:15:9: `to` is missing",
+            "one.yaml:15:39: expected a text, found a list",
+            "one.yaml:16:9: expected a map with `to`, `privilege`, `until` and `reason`, found a text",
             "one.yaml:18:5: expects nothing; name privileges in `may` or `may_not`",
             "one.yaml:19:5: expects nothing; name privileges in `may` or `may_not`",
+            "one.yaml:19:51: `fly` is not a privilege (such as `trace.read` or `SELECT`)",
+            "two.yaml:3:5: `experiment:1` is listed twice; first at one.yaml:11:5",
+            "three.yaml:1:10: while scanning a plain scalar, found a tab",
         ]
     );
 }
@@ -113,7 +113,7 @@ fn two_files_may_not_speak_of_one_thing() {
         [
             "two.yaml:2:8: `scope` differs from the one at one.yaml:2:8",
             "two.yaml:4:3: `group:a` is listed twice; first at one.yaml:4:3",
-            "two.yaml:4:41: `user:x` is listed twice; first at two.yaml:4:33",
+            "two.yaml:4:40: `user:x` is listed twice; first at two.yaml:4:32",
         ]
     );
 }
