@@ -72,7 +72,7 @@ impl App {
         let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
-            policy: Policy::new(levels, Arc::clone(&clock), staleness),
+            policy: Policy::new(levels, Arc::clone(&clock), staleness, config.policy.casbin_sample),
             audit: records.sink(),
             sealer: Sealer::new(&store.secret("page-tokens").await?),
             upstream: UpstreamShared::new(&config.mlflow)?,
@@ -122,7 +122,9 @@ impl App {
     pub async fn reload_policy(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
         let state = self.store.policy().await?;
-        self.policy.publish(state, asked_at);
+        let mut builder = self.policy.builder();
+        builder.state(&state);
+        self.policy.publish(builder.build(state.version), asked_at);
         self.metrics.policy_version.set(self.policy.version());
         Ok(())
     }

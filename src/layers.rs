@@ -48,6 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("socket2", &["backend"]),
     ("casbin", &["policy"]),
     ("csv", &["policy"]),
+    ("hashbrown", &["policy"]),
     ("sqlx", &["store"]),
     ("jsonwebtoken", &["identity"]),
     ("reqwest", &["identity", "cli"]),

@@ -1,31 +1,45 @@
 //! Policy: may they? One immutable snapshot of grants, membership and hierarchy answers every question
-//! of a request at one policy version; casbin evaluates the candidate grants and gives the verdict.
+//! of a request at one policy version.
+//!
+//! casbin's model (`policies/model.conf`) says what a decision means; an index over the same grants makes it
+//! (`snapshot.rs`, `decide.rs`). casbin explains decisions, makes a sample of them again (`watch.rs`), and is what the
+//! tests compare with.
 //!
 //! A [`Permit`] is the typed proof of an allow. Only this module can make one, and nothing is forwarded
 //! without it.
-//!
-//! The seam for a faster engine is [`View::decide`]: everything else only asks it.
 
+pub mod casbin_rules;
+mod decide;
 mod enforcer;
+mod explain;
+mod gates;
 mod levels;
+mod names;
+mod people;
 mod permit;
 pub mod plan;
+mod publication;
+mod question;
+mod rows;
+mod shared_vec;
 mod snapshot;
 mod view;
+mod watch;
 
-pub use levels::{Levels, LevelsError};
+pub use explain::{Explanation, managing};
+pub use levels::{Levels, LevelsError, PrivilegeSet};
 pub use permit::{Permit, Requirement};
-pub use view::{Explanation, Listed, View};
+pub use snapshot::{Builder, EditError, Snapshot};
+pub use view::{Listed, View};
+pub use watch::Compared;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
-
+use crate::access::{PolicyEdit, Securable};
 use crate::clock::Clock;
-use crate::store::PolicyState;
-use snapshot::Snapshot;
+use publication::Publication;
+use watch::Watch;
 
 /// No decision can be made now; answered 503 so that clients retry and lose nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,67 +56,89 @@ pub enum Unavailable {
 
 /// The policy in force. Cheap to read from every worker; replaced whole.
 pub struct Policy {
-    snapshot: ArcSwapOption<Snapshot>,
+    publication: Publication<Snapshot>,
     levels: Arc<Levels>,
     clock: Arc<dyn Clock>,
+    watch: Arc<Watch>,
     started: Instant,
-    /// When the version was last confirmed with the store, in milliseconds since `started`.
-    confirmed: AtomicU64,
     max_staleness: Duration,
 }
 
 impl Policy {
-    /// A policy that denies everything until the first [`publish`](Self::publish).
-    pub fn new(levels: Levels, clock: Arc<dyn Clock>, max_staleness: Duration) -> Self {
+    /// A policy that denies everything until the first [`publish`](Self::publish). Of every `sampled` decisions
+    /// casbin makes one again; 0 for none.
+    pub fn new(levels: Levels, clock: Arc<dyn Clock>, max_staleness: Duration, sampled: u64) -> Self {
         Self {
-            snapshot: ArcSwapOption::empty(),
+            publication: Publication::new(),
             levels: Arc::new(levels),
             clock,
+            watch: Arc::new(Watch::start(sampled)),
             started: Instant::now(),
-            confirmed: AtomicU64::new(0),
             max_staleness,
         }
     }
 
-    /// Swaps in the policy that the store holds; an older version than the present one is ignored.
+    /// Takes in everything that policy is made of; [`publish`](Self::publish) what it builds.
+    pub fn builder(&self) -> Builder {
+        Builder::new(Arc::clone(&self.levels))
+    }
+
+    /// Swaps in a policy; an older version than the present one is ignored.
     ///
     /// `asked_at` is when the query that read it was sent: staleness counts from there.
-    pub fn publish(&self, state: PolicyState, asked_at: Instant) {
-        let fresh = Arc::new(Snapshot::build(state, Arc::clone(&self.levels)));
-        self.snapshot.rcu(|current| match current {
-            Some(current) if current.version() > fresh.version() => Some(Arc::clone(current)),
-            _ => Some(Arc::clone(&fresh)),
-        });
-        self.confirm(fresh.version(), asked_at);
+    pub fn publish(&self, fresh: Snapshot, asked_at: Instant) {
+        self.publication.publish(fresh, self.moment(asked_at));
+    }
+
+    /// Swaps in what one version changed. Nothing happens if that version is in force already; anything but the
+    /// next version, or a change that does not fit, is an error and leaves the policy as it is.
+    pub fn advance(&self, version: i64, edits: &[PolicyEdit], asked_at: Instant) -> Result<(), EditError> {
+        let current = self.publication.current();
+        let from = current.as_ref().map_or(0, |current| current.version());
+        if version <= from {
+            return Ok(());
+        }
+        match current {
+            Some(current) if version == from + 1 => {
+                self.publish(current.apply(version, edits)?, asked_at);
+                Ok(())
+            }
+            _ => Err(EditError { from, version, problem: "a version between them is missing".to_owned() }),
+        }
     }
 
     /// Notes that the store is still at `version`, asked at `asked_at`.
     pub fn confirm(&self, version: i64, asked_at: Instant) {
-        if self.version() >= version {
-            let millis = u64::try_from(asked_at.saturating_duration_since(self.started).as_millis());
-            self.confirmed.fetch_max(millis.unwrap_or(0), Ordering::SeqCst);
-        }
+        self.publication.confirm(version, self.moment(asked_at));
     }
 
     /// The version in force; 0 before the first load.
     pub fn version(&self) -> i64 {
-        self.snapshot.load().as_ref().map_or(0, |snapshot| snapshot.version())
+        self.publication.current().map_or(0, |snapshot| snapshot.version())
     }
 
-    /// Whether a securable has a recorded place in the tree.
-    pub fn places(&self, securable: &crate::access::Securable) -> bool {
-        self.snapshot.load().as_ref().is_some_and(|snapshot| snapshot.places(securable))
+    /// Whether a securable was put elsewhere in the tree than its name says.
+    pub fn places(&self, securable: &Securable) -> bool {
+        self.publication.current().is_some_and(|snapshot| snapshot.is_placed(securable))
+    }
+
+    /// How often casbin made a decision again, and how often it decided otherwise.
+    pub fn compared(&self) -> Compared {
+        self.watch.compared()
     }
 
     /// The policy at one version, for all questions of one request.
     pub fn view(&self) -> Result<View, Unavailable> {
-        let snapshot = self.snapshot.load_full().ok_or(Unavailable::NotLoaded)?;
-        let confirmed = Duration::from_millis(self.confirmed.load(Ordering::SeqCst));
-        let unconfirmed = self.started.elapsed().saturating_sub(confirmed);
+        let (snapshot, confirmed) = self.publication.read().ok_or(Unavailable::NotLoaded)?;
+        let unconfirmed = self.started.elapsed().saturating_sub(Duration::from_millis(confirmed));
         if unconfirmed > self.max_staleness {
             return Err(Unavailable::Stale { seconds: unconfirmed.as_secs() });
         }
-        Ok(View::new(snapshot, self.clock.now()))
+        Ok(View::new(snapshot, Arc::clone(&self.watch), self.clock.now()))
+    }
+
+    fn moment(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(0)
     }
 }
 

@@ -13,6 +13,8 @@ pub struct PolicyConfig {
     pub max_staleness_ms: u64,
     /// How often the policy version is confirmed with the database, in milliseconds.
     pub poll_ms: u64,
+    /// Of so many live decisions one is made again by casbin, in the background; 0 for none. Default: 100.
+    pub casbin_sample: u64,
     /// The administrator made at the first start, whose token is printed once.
     pub first_administrator: String,
 }
@@ -23,6 +25,7 @@ impl Default for PolicyConfig {
             levels_file: None,
             max_staleness_ms: 5_000,
             poll_ms: 500,
+            casbin_sample: 100,
             first_administrator: "admin".to_owned(),
         }
     }

@@ -16,9 +16,10 @@ use super::call::Call;
 use super::error::Refusal;
 use super::trail::Trail;
 use super::{convert, pages};
-use crate::access::{Check, Privilege, Securable, SecurableKind};
+use crate::access::Check;
 use crate::app::App;
 use crate::backend::Backend;
+use crate::policy::managing;
 use crate::wire::{Body, Headers, Reply};
 
 /// Bodies of our own API are small, in bytes.
@@ -120,19 +121,6 @@ async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>) -> Result<
     let object = sent(call).await?;
     serde_json::from_value(Value::Object(object))
         .map_err(|error| crate::wire::Malformed::new("body", error.to_string()).into())
-}
-
-/// The privilege that lets one administer what is granted on a securable.
-fn managing(securable: &Securable) -> Check {
-    match securable.kind {
-        SecurableKind::Experiment => Check::new(Privilege::ExperimentManage, securable.clone()),
-        SecurableKind::RegisteredModel => Check::new(Privilege::ModelManage, securable.clone()),
-        SecurableKind::Warehouse => Check::new(Privilege::WarehouseManage, securable.clone()),
-        SecurableKind::Folder | SecurableKind::Workspace => {
-            Check::new(Privilege::PolicyManage, Securable::workspace())
-        }
-        _ => Check::new(Privilege::Manage, securable.clone()),
-    }
 }
 
 /// Demands a check in the middle of an own operation.

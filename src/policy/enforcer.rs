@@ -13,10 +13,11 @@ use casbin::{CoreApi, DefaultModel, Enforcer, MatchingFn, MemoryAdapter, RoleMan
 use futures_util::FutureExt;
 use parking_lot::RwLock;
 
+use super::casbin_rules::{MODEL, OWNED};
 use super::levels::Levels;
-use crate::access::{Grant, GrantId, Privilege};
+use crate::access::{GrantId, Privilege};
 
-/// What one question knows of the three relations.
+/// What one request knows of the three relations, in casbin's names.
 pub(super) struct Relations {
     pub subject: String,
     pub identities: HashSet<String>,
@@ -36,7 +37,8 @@ impl Relations {
         } else if name == self.object {
             self.ancestors.contains(role)
         } else if name == self.privilege.as_str() {
-            self.levels.gives(role, self.privilege)
+            let owned = role == OWNED && self.levels.owned().has(self.privilege);
+            owned || self.levels.gives(role, self.privilege)
         } else {
             false
         }
@@ -83,7 +85,7 @@ thread_local! {
 
 fn pooled() -> Result<Pooled, String> {
     let build = async {
-        let model = DefaultModel::from_str(include_str!("../../policies/model.conf")).await?;
+        let model = DefaultModel::from_str(MODEL).await?;
         Enforcer::new(model, MemoryAdapter::default()).await
     };
     // Neither the model nor the memory adapter ever waits.
@@ -96,8 +98,11 @@ fn pooled() -> Result<Pooled, String> {
     Ok(Pooled { enforcer, links })
 }
 
-/// casbin's verdict on one question, and the grants that determined it. No candidates: denied.
-pub(super) fn judge(relations: Relations, candidates: &[&Grant]) -> Result<(bool, Vec<GrantId>), String> {
+/// casbin's verdict on one request, and the grants that determined it. No candidates: denied.
+pub(super) fn judge(
+    relations: Relations,
+    candidates: Vec<Vec<String>>,
+) -> Result<(bool, Vec<GrantId>), String> {
     if candidates.is_empty() {
         return Ok((false, Vec::new()));
     }
@@ -111,8 +116,7 @@ pub(super) fn judge(relations: Relations, candidates: &[&Grant]) -> Result<(bool
         *pool.links.write() = Links(Some(relations));
         let model = pool.enforcer.get_mut_model();
         model.clear_policy();
-        let rules = candidates.iter().map(|grant| rule(grant)).collect();
-        let added = model.add_policies("p", "p", rules);
+        let added = model.add_policies("p", "p", candidates);
         let judged = pool.enforcer.enforce_ex(request).map_err(|error| error.to_string());
         *pool.links.write() = Links::default();
         if !added {
@@ -128,15 +132,4 @@ pub(super) fn judge(relations: Relations, candidates: &[&Grant]) -> Result<(bool
             .collect();
         Ok((allowed, deciding))
     })
-}
-
-/// A grant as a casbin policy line.
-pub(super) fn rule(grant: &Grant) -> Vec<String> {
-    vec![
-        grant.grant.principal.to_string(),
-        grant.grant.securable.to_string(),
-        grant.grant.privilege.clone(),
-        grant.grant.effect.as_str().to_owned(),
-        grant.id.0.to_string(),
-    ]
 }

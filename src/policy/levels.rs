@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::access::{Given, LEVELS, Privilege};
+use super::gates::is_gated;
+use crate::access::{Given, LEVELS, Privilege, SecurableKind};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("levels file, line {line}: {problem}")]
@@ -38,6 +39,10 @@ impl PrivilegeSet {
         Self(self.0 & !other.0)
     }
 
+    pub fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -57,6 +62,12 @@ pub struct Levels {
     gives: Vec<PrivilegeSet>,
     /// What an owner has on the owned securable itself.
     owned: PrivilegeSet,
+    /// What means something for a kind of securable.
+    applicable: [PrivilegeSet; SecurableKind::ALL.len()],
+    /// What needs no way to a securable.
+    ungated: PrivilegeSet,
+    /// What needs the way to be open to those who use it.
+    used: PrivilegeSet,
 }
 
 impl Levels {
@@ -110,8 +121,14 @@ impl Levels {
     fn fixed() -> Self {
         let gives = Given::every().map(|given| PrivilegeSet::of(given.privilege())).collect();
         let every = || Privilege::ALL.iter().copied();
-        let mut levels =
-            Self { gives, owned: PrivilegeSet::of(every().filter(|privilege| privilege.of_owner())) };
+        let of = |chosen: &dyn Fn(Privilege) -> bool| PrivilegeSet::of(every().filter(|one| chosen(*one)));
+        let mut levels = Self {
+            gives,
+            owned: of(&Privilege::of_owner),
+            applicable: std::array::from_fn(|kind| of(&|one| one.applies_to(SecurableKind::ALL[kind]))),
+            ungated: of(&|one| !is_gated(one)),
+            used: of(&|one| is_gated(one) && one != Privilege::Manage),
+        };
         levels.extend("ALL", every());
         levels.extend("ALL_PRIVILEGES", every().filter(|privilege| privilege.in_all_privileges()));
         levels.extend("OWNER", every().filter(|privilege| privilege.of_owner_below()));
@@ -153,6 +170,18 @@ impl Levels {
     /// What an owner has on the owned securable itself.
     pub fn owned(&self) -> PrivilegeSet {
         self.owned
+    }
+
+    /// What means something for such a securable.
+    pub fn applicable(&self, kind: SecurableKind) -> PrivilegeSet {
+        self.applicable[kind as usize]
+    }
+
+    /// What is open to somebody who may use, or may manage, all that a securable lies in.
+    pub fn open(&self, may_use: bool, may_manage: bool) -> PrivilegeSet {
+        let used = if may_use { self.used } else { PrivilegeSet::EMPTY };
+        let managed = PrivilegeSet::of(may_manage.then_some(Privilege::Manage));
+        self.ungated.union(used).union(managed)
     }
 
     /// Whether a grant of `named` (a level, a bundle or a privilege) gives `privilege`. Unknown gives nothing.

@@ -7,6 +7,7 @@ use crate::access::{
     Securable, Verdict,
 };
 use crate::clock::{ManualClock, UnixMillis};
+use crate::store::PolicyState;
 
 fn caller(text: &str) -> Caller {
     Caller {
@@ -32,6 +33,12 @@ fn grant(id: i64, principal: &str, securable: &str, privilege: &str, effect: Eff
     }
 }
 
+fn publish(policy: &Policy, state: &PolicyState) {
+    let mut builder = policy.builder();
+    builder.state(state);
+    policy.publish(builder.build(state.version), Instant::now());
+}
+
 struct World {
     policy: Policy,
     clock: ManualClock,
@@ -39,8 +46,8 @@ struct World {
 
 fn world(state: PolicyState) -> World {
     let clock = ManualClock::at(1_000);
-    let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock.clone()), Duration::from_secs(60));
-    policy.publish(state, Instant::now());
+    let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock.clone()), Duration::from_secs(60), 1);
+    publish(&policy, &state);
     World { policy, clock }
 }
 
@@ -96,7 +103,8 @@ fn nothing_is_allowed_without_a_grant_and_nothing_before_a_policy_is_loaded() {
         assert!(!world.may("user:carol", *privilege, "experiment:1"), "{privilege}");
         assert!(!world.may("user:carol", *privilege, "workspace:default"), "{privilege}");
     }
-    let empty = Policy::new(Levels::builtin().unwrap(), Arc::new(ManualClock::at(0)), Duration::from_secs(1));
+    let empty =
+        Policy::new(Levels::builtin().unwrap(), Arc::new(ManualClock::at(0)), Duration::from_secs(1), 0);
     assert_eq!(empty.view().err(), Some(Unavailable::NotLoaded));
 }
 
@@ -207,9 +215,9 @@ fn listing_names_the_experiments_or_says_that_grants_cannot_tell() {
 #[expect(clippy::disallowed_methods, reason = "no runtime here: nobody else waits")]
 fn an_older_policy_never_replaces_a_newer_one_and_an_unconfirmed_one_is_refused() {
     let clock = ManualClock::at(0);
-    let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock), Duration::ZERO);
-    policy.publish(PolicyState { version: 5, ..PolicyState::default() }, Instant::now());
-    policy.publish(PolicyState { version: 4, ..PolicyState::default() }, Instant::now());
+    let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock), Duration::ZERO, 0);
+    publish(&policy, &PolicyState { version: 5, ..PolicyState::default() });
+    publish(&policy, &PolicyState { version: 4, ..PolicyState::default() });
     assert_eq!(policy.version(), 5);
     std::thread::sleep(Duration::from_millis(5));
     assert!(matches!(policy.view(), Err(Unavailable::Stale { .. })));
@@ -267,7 +275,7 @@ fn casbins_own_enforcer_agrees_when_it_is_given_the_whole_policy() {
         oracle.add_named_grouping_policies("g", links).now_or_never().unwrap().unwrap();
         let admin = grant(0, "group:admins", "workspace:default", "ALL", Effect::Allow);
         for rule in std::iter::once(&admin).chain(&grants) {
-            oracle.add_policy(enforcer::rule(rule)).now_or_never().unwrap().unwrap();
+            oracle.add_policy(casbin_rules::policy_line(&rule.rule())).now_or_never().unwrap().unwrap();
         }
         let world = world(PolicyState { version: 1, grants, memberships, parents, ..PolicyState::default() });
         for who in ["user:a", "user:b"] {
@@ -284,3 +292,5 @@ fn casbins_own_enforcer_agrees_when_it_is_given_the_whole_policy() {
         }
     }
 }
+
+mod catalog;

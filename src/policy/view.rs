@@ -1,14 +1,15 @@
-//! Policy at one version: every question of a request is answered by the same one.
+//! Policy at one version and one moment: every question of a request is answered by the same one.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Unavailable;
-use super::enforcer::{self, Relations};
+use super::levels::PrivilegeSet;
 use super::permit::{Permit, Requirement};
+use super::question::{Answer, Question};
 use super::snapshot::Snapshot;
+use super::watch::Watch;
 use crate::access::{
-    Caller, Check, Decision, Effect, ExperimentId, Grant, Principal, Privilege, SecurableKind, Verdict,
+    Caller, Check, Decision, Effect, ExperimentId, GrantId, Privilege, SecurableKind, Verdict,
 };
 use crate::clock::UnixMillis;
 
@@ -21,61 +22,42 @@ pub enum Listed {
     Any,
 }
 
-/// Why a question is answered as it is, for people.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Explanation {
-    pub decision: Verdict,
-    pub casbin_requests: Vec<[String; 3]>,
-    pub policy_version: i64,
-    /// Steps in words, in the order in which they were taken.
-    pub steps: Vec<String>,
-    pub deciding_grants: Vec<Grant>,
-    /// What would turn a deny into an allow, and who can give it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remedy: Option<String>,
-}
-
 pub struct View {
-    snapshot: Arc<Snapshot>,
-    now: UnixMillis,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) now: UnixMillis,
+    watch: Arc<Watch>,
 }
 
 impl View {
-    pub(super) fn new(snapshot: Arc<Snapshot>, now: UnixMillis) -> Self {
-        Self { snapshot, now }
+    pub(super) fn new(snapshot: Arc<Snapshot>, watch: Arc<Watch>, now: UnixMillis) -> Self {
+        Self { snapshot, now, watch }
     }
 
     pub fn version(&self) -> i64 {
         self.snapshot.version()
     }
 
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
     /// Whether the caller administers Tracegate.
     pub fn is_admin(&self, caller: &Caller) -> bool {
-        !self.snapshot.is_inactive(&caller.principal)
-            && self.snapshot.identities(caller).iter().any(is_admins)
+        self.snapshot.subject_of(caller).is_admin()
     }
 
     /// Whether every check is allowed; the first that is not is named. No checks: denied.
     pub fn decide(&self, caller: &Caller, checks: &[Check]) -> Result<Decision, Unavailable> {
-        let mut decision = Decision {
-            verdict: Verdict::Deny,
-            deciding: Vec::new(),
-            refused: None,
-            policy_version: self.version(),
-        };
-        if self.snapshot.is_inactive(&caller.principal) {
-            decision.refused = checks.first().cloned();
-            return Ok(decision);
-        }
-        let identities = self.snapshot.identities(caller);
+        let mut decision = self.plain(Verdict::Deny);
+        let question = Question::new(&self.snapshot, caller, self.now);
         for check in checks {
-            let (allowed, deciding) = self.judge(caller, &identities, check)?;
-            if !allowed {
-                decision.deciding = deciding;
+            let answer = self.answer(&question, caller, check)?;
+            if !answer.allowed {
+                decision.deciding = answer.deciding;
                 decision.refused = Some(check.clone());
                 return Ok(decision);
             }
-            decision.deciding.extend(deciding);
+            decision.deciding.extend(answer.deciding);
         }
         if !checks.is_empty() {
             decision.verdict = Verdict::Allow;
@@ -87,7 +69,11 @@ impl View {
 
     /// Whether one check is allowed.
     pub fn allows(&self, caller: &Caller, check: Check) -> Result<bool, Unavailable> {
-        Ok(self.decide(caller, std::slice::from_ref(&check))?.verdict == Verdict::Allow)
+        if self.watch.distrusted() {
+            let question = Question::new(&self.snapshot, caller, self.now);
+            return Ok(self.answer(&question, caller, &check)?.allowed);
+        }
+        Ok(self.quickly(caller, &check))
     }
 
     /// Decides a requirement; the permit is there exactly when the verdict is allow.
@@ -109,27 +95,41 @@ impl View {
         Ok((decision, permit))
     }
 
+    /// Everything that a caller may do to a securable.
+    pub fn effective(&self, caller: &Caller, securable: &crate::access::Securable) -> PrivilegeSet {
+        self.snapshot.effective_of(&self.snapshot.subject_of(caller), securable, self.now)
+    }
+
     /// Which experiments a caller has `privilege` on, if grants alone can tell.
     pub fn listed(&self, caller: &Caller, privilege: Privilege) -> Result<Listed, Unavailable> {
-        let identities = self.snapshot.identities(caller);
+        let snapshot = &self.snapshot;
+        let subject = snapshot.subject_of(caller);
+        let people = subject.identities.iter().filter_map(|identity| snapshot.people.get(*identity));
+        let mut granted: Vec<u32> = people.flat_map(|person| person.granted.iter().copied()).collect();
+        granted.sort_unstable();
+        granted.dedup();
         let mut found = Vec::new();
-        for securable in self.snapshot.granted_on(&identities) {
+        for index in granted {
+            let (Some(securable), Some(row)) = (snapshot.rows.names.name(index), snapshot.rows.get(index))
+            else {
+                continue;
+            };
             match securable.kind {
                 SecurableKind::Experiment => {
-                    if self.judge(caller, &identities, &Check::new(privilege, securable.clone()))?.0
+                    if self.allows(caller, Check::new(privilege, securable.clone()))?
                         && let Ok(id) = ExperimentId::parse(&securable.id)
                     {
                         found.push(id);
                     }
                 }
                 SecurableKind::Workspace | SecurableKind::Folder => {
-                    let gives = |grant: &Grant| {
-                        grant.grant.effect == Effect::Allow
-                            && grant.grant.securable == *securable
-                            && self.snapshot.levels().gives(&grant.grant.privilege, privilege)
-                    };
-                    let above = std::slice::from_ref(securable);
-                    if self.snapshot.candidates(above, &identities, self.now).any(gives) {
+                    let mut gives = false;
+                    row.each_of(&subject, |entry| {
+                        gives |= entry.effect == Effect::Allow
+                            && entry.in_force(self.now)
+                            && snapshot.levels.set(entry.given).has(privilege);
+                    });
+                    if gives {
                         return Ok(Listed::Any);
                     }
                 }
@@ -137,105 +137,34 @@ impl View {
             }
         }
         found.sort();
-        found.dedup();
         Ok(Listed::Only(found))
     }
 
     /// The levels that give a privilege, least first.
     pub fn levels_giving(&self, privilege: Privilege) -> Vec<&'static str> {
-        self.snapshot.levels().giving(privilege)
+        self.snapshot.levels.giving(privilege)
     }
 
-    /// Explains one decision in words.
-    pub fn explain(&self, caller: &Caller, check: &Check) -> Result<Explanation, Unavailable> {
-        let decision = self.decide(caller, std::slice::from_ref(check))?;
-        let identities = self.snapshot.identities(caller);
-        let ancestors = self.snapshot.ancestors(&check.securable);
-        let all = self.snapshot.grants_on(&ancestors);
-        let mut steps = Vec::new();
-        if self.snapshot.is_inactive(&caller.principal) {
-            steps.push(format!("`{}` is deactivated: everything is denied", caller.principal));
-        }
-        let mut groups: Vec<String> =
-            identities.iter().filter(|who| **who != caller.principal).map(ToString::to_string).collect();
-        groups.sort();
-        steps.push(format!("`{}` acts as itself and as {}", caller.principal, groups.join(", ")));
-        let tree: Vec<String> = ancestors.iter().map(ToString::to_string).collect();
-        steps.push(format!("grants are looked for on {}", tree.join(" → ")));
-        for grant in &all {
-            if !identities.contains(&grant.grant.principal)
-                || !self.snapshot.levels().gives(&grant.grant.privilege, check.privilege)
-            {
-                continue;
-            }
-            let ended = grant.grant.expires_at.is_some_and(|end| self.now >= end);
-            steps.push(format!(
-                "grant {}: {} {} to `{}` on `{}`{}",
-                grant.id.0,
-                grant.grant.effect.as_str(),
-                grant.grant.privilege,
-                grant.grant.principal,
-                grant.grant.securable,
-                if ended { " (ended, so it no longer counts)" } else { "" }
-            ));
-        }
-        let deciding_grants: Vec<Grant> =
-            all.into_iter().filter(|grant| decision.deciding.contains(&grant.id)).cloned().collect();
-        let denied_by = deciding_grants.iter().find(|grant| grant.grant.effect == Effect::Deny);
-        let remedy = (decision.verdict == Verdict::Deny).then(|| match denied_by {
-            Some(grant) => {
-                format!("an explicit deny (grant {}) must be removed by an administrator", grant.id.0)
-            }
-            None => format!(
-                "{} or the single privilege `{}` on `{}`, given by whoever manages it or by an administrator",
-                self.snapshot.levels().giving(check.privilege).join(", "),
-                check.privilege,
-                check.securable
-            ),
-        });
-        Ok(Explanation {
-            decision: decision.verdict,
-            casbin_requests: vec![[
-                caller.principal.to_string(),
-                check.securable.to_string(),
-                check.privilege.to_string(),
-            ]],
-            policy_version: self.version(),
-            steps,
-            deciding_grants,
-            remedy,
-        })
+    fn quickly(&self, caller: &Caller, check: &Check) -> bool {
+        let allowed = self.effective(caller, &check.securable).has(check.privilege);
+        self.watch.made(&self.snapshot, caller, check, self.now, allowed);
+        allowed
     }
 
-    fn judge(
-        &self,
-        caller: &Caller,
-        identities: &HashSet<Principal>,
-        check: &Check,
-    ) -> Result<(bool, Vec<crate::access::GrantId>), Unavailable> {
-        let ancestors = self.snapshot.ancestors(&check.securable);
-        let levels = self.snapshot.levels();
-        let candidates: Vec<&Grant> = self
-            .snapshot
-            .candidates(&ancestors, identities, self.now)
-            .filter(|grant| levels.gives(&grant.grant.privilege, check.privilege))
-            .collect();
-        let relations = Relations {
-            subject: caller.principal.to_string(),
-            identities: identities.iter().map(ToString::to_string).collect(),
-            object: check.securable.to_string(),
-            ancestors: ancestors.iter().map(ToString::to_string).collect(),
-            privilege: check.privilege,
-            levels: Arc::clone(self.snapshot.levels()),
-        };
-        enforcer::judge(relations, &candidates).map_err(Unavailable::Engine)
+    /// The engine's verdict with the grants that determined it; casbin's, should the engine not be trusted.
+    fn answer(&self, question: &Question<'_>, caller: &Caller, check: &Check) -> Result<Answer, Unavailable> {
+        if !self.watch.distrusted() {
+            let answer = question.answer(check);
+            if answer.allowed == self.quickly(caller, check) {
+                return Ok(answer);
+            }
+            self.watch.alarm(caller, check, self.version(), "its two ways of deciding differ");
+        }
+        question.casbins(check).map_err(Unavailable::Engine)
     }
 
     fn plain(&self, verdict: Verdict) -> Decision {
-        Decision { verdict, deciding: Vec::new(), refused: None, policy_version: self.version() }
+        let deciding: Vec<GrantId> = Vec::new();
+        Decision { verdict, deciding, refused: None, policy_version: self.version() }
     }
-}
-
-fn is_admins(principal: &Principal) -> bool {
-    principal.kind == crate::access::PrincipalKind::Group && principal.name == Principal::ADMINS
 }

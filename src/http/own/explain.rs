@@ -43,8 +43,13 @@ pub(super) async fn explain(call: &Call<'_>) -> Result<Map<String, Value>, Refus
         Caller { principal, asserted_groups: Vec::new(), proof }
     };
     let explanation = call.view()?.explain(&asked, &Check::new(privilege, on))?;
+    let deciding = explanation.deciding.clone();
     let value = serde_json::to_value(explanation).map_err(|error| Refusal::Internal(error.to_string()))?;
-    Ok(object(value))
+    let mut answer = object(value);
+    let grants = call.app.store.grants(None, None).await?;
+    let decided: Vec<_> = grants.into_iter().filter(|grant| deciding.contains(&grant.id)).collect();
+    answer.insert("deciding_grants".to_owned(), json!(decided));
+    Ok(answer)
 }
 
 /// `GET policy`: everything in force, and the latest changes.

@@ -1,0 +1,240 @@
+//! The decision: from a securable upwards, which grants reach whom. No I/O, no allocation for what policy knows
+//! by number, and no way to fail: what is not there is denied.
+
+use std::borrow::Cow;
+
+use super::levels::PrivilegeSet;
+use super::people::ADMINS;
+use super::rows::{Entry, NONE, Row};
+use super::snapshot::Snapshot;
+use crate::access::{Caller, Effect, Principal, Privilege, Securable, SecurableKind};
+use crate::clock::UnixMillis;
+
+/// Above any tree that can be written: a path of 500 characters has at most 250 folders.
+const DEEPEST: usize = 300;
+/// Entries of a securable up to which it is quicker to look at each than to search for each identity.
+const FEW: usize = 48;
+
+/// Everybody a caller acts as, ascending.
+pub(super) struct Subject<'s> {
+    pub identities: Cow<'s, [u32]>,
+    pub inactive: bool,
+}
+
+impl Subject<'_> {
+    pub fn is_admin(&self) -> bool {
+        self.identities.first() == Some(&ADMINS) && !self.inactive
+    }
+
+    pub fn is(&self, principal: u32) -> bool {
+        self.identities.binary_search(&principal).is_ok()
+    }
+}
+
+/// A securable and what is above it, lowest first. Those that policy has no row for have no grants either.
+pub(super) struct Chain {
+    unknown: Vec<SecurableKind>,
+    known: u32,
+}
+
+/// What is granted at one place in the tree.
+#[derive(Clone, Copy, Default)]
+struct Reach {
+    /// To the securable itself and to all below it.
+    below: PrivilegeSet,
+    /// To the securable itself.
+    here: PrivilegeSet,
+    denied: PrivilegeSet,
+}
+
+impl Snapshot {
+    pub fn allows_at(&self, principal: u32, securable: u32, privilege: Privilege, now: UnixMillis) -> bool {
+        self.effective_at(principal, securable, now).has(privilege)
+    }
+
+    pub fn allows(
+        &self,
+        principal: &Principal,
+        securable: &Securable,
+        privilege: Privilege,
+        now: UnixMillis,
+    ) -> bool {
+        self.effective(principal, securable, now).has(privilege)
+    }
+
+    /// Everything that a principal may do to a securable, both by number.
+    pub fn effective_at(&self, principal: u32, securable: u32, now: UnixMillis) -> PrivilegeSet {
+        let (Some(person), Some(row)) = (self.people.get(principal), self.rows.get(securable)) else {
+            return PrivilegeSet::EMPTY;
+        };
+        let subject = Subject { identities: Cow::Borrowed(&person.identities), inactive: person.inactive };
+        self.permitted(&subject, row.kind, &[], securable, now)
+    }
+
+    /// Everything that a principal may do to a securable.
+    pub fn effective(&self, principal: &Principal, securable: &Securable, now: UnixMillis) -> PrivilegeSet {
+        self.effective_of(&self.subject(principal, &[]), securable, now)
+    }
+
+    pub(super) fn effective_of(
+        &self,
+        subject: &Subject<'_>,
+        securable: &Securable,
+        now: UnixMillis,
+    ) -> PrivilegeSet {
+        let chain = self.chain(securable);
+        self.permitted(subject, securable.kind, &chain.unknown, chain.known, now)
+    }
+
+    pub(super) fn subject_of(&self, caller: &Caller) -> Subject<'_> {
+        self.subject(&caller.principal, &caller.asserted_groups)
+    }
+
+    /// Who somebody acts as: as policy knows it, and as members of the groups that the credential asserts.
+    fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
+        let (identities, inactive) = match self.people.find(principal) {
+            Some((_, person)) => (&*person.identities, person.inactive),
+            None => (self.people.strangers_identities(), false),
+        };
+        let mut asserted = asserted.iter().filter_map(|group| self.people.find(group)).peekable();
+        if asserted.peek().is_none() {
+            return Subject { identities: Cow::Borrowed(identities), inactive };
+        }
+        let mut identities = identities.to_vec();
+        asserted.for_each(|(_, group)| identities.extend(group.identities.iter()));
+        identities.sort_unstable();
+        identities.dedup();
+        Subject { identities: Cow::Owned(identities), inactive }
+    }
+
+    fn chain(&self, securable: &Securable) -> Chain {
+        let mut unknown = Vec::new();
+        let mut current = Cow::Borrowed(securable);
+        loop {
+            if let Some(known) = self.rows.names.find(&current) {
+                return Chain { unknown, known };
+            }
+            unknown.push(current.kind);
+            match current.parent() {
+                Some(parent) => current = Cow::Owned(parent),
+                None => return Chain { unknown, known: NONE },
+            }
+        }
+    }
+
+    fn permitted(
+        &self,
+        subject: &Subject<'_>,
+        kind: SecurableKind,
+        unknown: &[SecurableKind],
+        known: u32,
+        now: UnixMillis,
+    ) -> PrivilegeSet {
+        if subject.inactive {
+            return PrivilegeSet::EMPTY;
+        }
+        let granted = if kind.is_catalog_plane() {
+            self.in_catalog(subject, unknown, known, now)
+        } else {
+            self.in_workspace(subject, known, now)
+        };
+        granted.both(self.levels.applicable(kind))
+    }
+
+    /// Nothing but the grants on the way up counts.
+    fn in_workspace(&self, subject: &Subject<'_>, known: u32, now: UnixMillis) -> PrivilegeSet {
+        let mut total = Reach::default();
+        for row in self.upwards(known) {
+            let reach = self.reach(row, subject, now);
+            total.below = total.below.union(reach.below);
+            total.denied = total.denied.union(reach.denied);
+        }
+        after_denial(subject, total.below, total.denied)
+    }
+
+    /// The way down from the metastore, as gates on it decide what is reached.
+    fn in_catalog(
+        &self,
+        subject: &Subject<'_>,
+        unknown: &[SecurableKind],
+        known: u32,
+        now: UnixMillis,
+    ) -> PrivilegeSet {
+        // Workspace, metastore, catalog, schema, leaf: lowest first here, passed in reverse below.
+        let mut way = [(SecurableKind::Workspace, Reach::default()); 5];
+        let mut length = 0;
+        let above = self.upwards(known).map(|row| (row.kind, self.reach(row, subject, now)));
+        for step in unknown.iter().map(|kind| (*kind, Reach::default())).chain(above) {
+            let Some(place) = way.get_mut(length) else { return PrivilegeSet::EMPTY };
+            *place = step;
+            length += 1;
+        }
+        let mut inherited = Reach::default();
+        let mut at_last = PrivilegeSet::EMPTY;
+        let (mut may_use, mut may_enter, mut may_enter_above) = (true, true, true);
+        for (kind, reach) in way[..length].iter().rev() {
+            inherited.denied = inherited.denied.union(reach.denied);
+            at_last = after_denial(subject, inherited.below.union(reach.here), inherited.denied);
+            inherited.below = inherited.below.union(reach.below);
+            may_enter_above = may_enter;
+            let gate = match kind {
+                SecurableKind::Catalog => Some((Privilege::UseCatalog, Privilege::EnterCatalog)),
+                SecurableKind::Schema => Some((Privilege::UseSchema, Privilege::EnterSchema)),
+                _ => None,
+            };
+            if let Some((using, entering)) = gate {
+                may_use &= at_last.has(using);
+                may_enter &= at_last.has(entering);
+            }
+        }
+        let open = self.levels.open(may_use, may_enter_above);
+        at_last.both(open)
+    }
+
+    fn upwards(&self, start: u32) -> impl Iterator<Item = &Row> {
+        let mut next = start;
+        std::iter::from_fn(move || {
+            let row = self.rows.get(next)?;
+            next = row.parent;
+            Some(row)
+        })
+        .take(DEEPEST)
+    }
+
+    fn reach(&self, row: &Row, subject: &Subject<'_>, now: UnixMillis) -> Reach {
+        let mut reach = Reach::default();
+        row.each_of(subject, |entry| {
+            if !entry.in_force(now) {
+                return;
+            }
+            match entry.effect {
+                Effect::Allow => {
+                    reach.below = reach.below.union(self.levels.set(entry.given));
+                    reach.here = reach.here.union(self.levels.set_here(entry.given));
+                }
+                Effect::Deny => reach.denied = reach.denied.union(self.levels.set(entry.given)),
+            }
+        });
+        reach
+    }
+}
+
+impl Row {
+    /// Visits the grants to anybody whom the subject acts as.
+    pub(super) fn each_of<'r>(&'r self, subject: &Subject<'_>, mut visit: impl FnMut(&'r Entry)) {
+        if self.entries.len() <= FEW.max(subject.identities.len()) {
+            self.entries.iter().filter(|entry| subject.is(entry.principal)).for_each(visit);
+            return;
+        }
+        let mut rest = &self.entries[..];
+        for identity in subject.identities.iter() {
+            rest = &rest[rest.partition_point(|entry| entry.principal < *identity)..];
+            rest.iter().take_while(|entry| entry.principal == *identity).for_each(&mut visit);
+        }
+    }
+}
+
+/// A deny beats every allow but an administrator's.
+fn after_denial(subject: &Subject<'_>, allowed: PrivilegeSet, denied: PrivilegeSet) -> PrivilegeSet {
+    if subject.is_admin() { allowed } else { allowed.minus(denied) }
+}
