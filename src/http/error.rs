@@ -26,9 +26,6 @@ pub enum Refusal {
     UnknownEndpoint,
     #[error("{0}")]
     Denied(String),
-    /// It was asked for on a condition that no longer holds.
-    #[error("{0}")]
-    Conflict(String),
     /// By name, hidden and missing look alike.
     #[error("{0}")]
     NotFound(String),
@@ -131,7 +128,6 @@ impl Refusal {
                 (400, "INVALID_PARAMETER_VALUE")
             }
             Self::TooLarge { .. } | Self::Oversized { .. } => (413, "INVALID_PARAMETER_VALUE"),
-            Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
             Self::Denied(_) => (403, "PERMISSION_DENIED"),

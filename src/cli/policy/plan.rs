@@ -132,7 +132,7 @@ fn change(change: &Value) -> String {
     let terms = |of: &Value| {
         let until = of["expires_at_ms"].as_i64().map(|end| format!(" until {}", when(end)));
         let reason = of["reason"].as_str().map(|reason| format!(" ({reason})"));
-        until.unwrap_or_default() + &reason.unwrap_or_default()
+        until.unwrap_or_default() + reason.as_deref().unwrap_or_default()
     };
     let before = match &change["before"] {
         Value::Null => String::new(),

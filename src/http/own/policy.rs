@@ -30,6 +30,10 @@ use crate::wire::Malformed;
 const POLICY_DOCUMENT_BYTES: u64 = 16 * 1024 * 1024;
 /// Grants and memberships that one document may change.
 const POLICY_CHANGES: usize = 20_000;
+/// What the audit record of a change may take, in bytes; the record as a whole takes 16 MiB.
+const POLICY_RECORD_BYTES: usize = 12 * 1024 * 1024;
+/// What a grant's record has beside the grant: its number, who made it and when.
+const RECORDED_BESIDE: usize = 500;
 /// Questions that the expectations of one document may ask.
 const POLICY_EXPECTATIONS: usize = 100_000;
 /// Of more problems than this only the number is told.
@@ -94,9 +98,10 @@ async fn prepare(call: &Call<'_>, document: Document) -> Result<Prepared, Refusa
     if matching.steps() > POLICY_CHANGES {
         return Err(too_many("changes", matching.steps(), POLICY_CHANGES, "policy_changes"));
     }
-    let held = app.store.grants_by_id(&matching.compared()).await?;
+    let held = app.store.grants_by_id(&matching.concerned()).await?;
     let policy = Arc::clone(&before);
     let difference = in_background(move || matching.difference(&policy, &held)).await?;
+    check_record(&difference)?;
     refuse_any(&refusals(&before, &difference))?;
     let after = before
         .apply(before.version() + 1, &difference.edits)
@@ -105,6 +110,19 @@ async fn prepare(call: &Call<'_>, document: Document) -> Result<Prepared, Refusa
         return Err(crate::store::StoreError::LastAdministrator.into());
     }
     Ok(Prepared { document, before, after: Arc::new(after), difference: Arc::new(difference), now })
+}
+
+/// A change that cannot be recorded must not be made; better to hear of it before.
+fn check_record(difference: &Difference) -> Result<(), Refusal> {
+    let bytes: usize = difference
+        .changes
+        .iter()
+        .map(|change| 2 * serde_json::to_string(change).map_or(0, |text| text.len()) + RECORDED_BESIDE)
+        .sum();
+    if bytes > POLICY_RECORD_BYTES {
+        return Err(too_many("bytes of changes", bytes, POLICY_RECORD_BYTES, "policy_record_bytes"));
+    }
+    Ok(())
 }
 
 /// Runs what takes long beside the worker, which has other calls to answer.

@@ -119,9 +119,10 @@ impl Matching {
         Self { removed, same, added: wanted.into_values().collect(), left, joined, ended }
     }
 
-    /// The grants whose reasons are to be compared.
-    pub fn compared(&self) -> Vec<GrantId> {
-        self.same.iter().map(|(rule, _, _)| rule.id).collect()
+    /// The grants whose reasons are to be compared or told.
+    pub fn concerned(&self) -> Vec<GrantId> {
+        let same = self.same.iter().map(|(rule, _, _)| rule.id);
+        same.chain(self.removed.iter().map(|rule| rule.id)).collect()
     }
 
     /// How many steps it would be at least.
@@ -129,9 +130,10 @@ impl Matching {
         self.removed.len() + self.added.len() + self.left.len() + self.joined.len()
     }
 
-    /// The difference, given the compared grants as the store holds them.
+    /// The difference, given the concerned grants as the store holds them.
     pub fn difference(self, snapshot: &Snapshot, held: &[Grant]) -> Difference {
         let held: HashMap<GrantId, &Grant> = held.iter().map(|grant| (grant.id, grant)).collect();
+        let reason_of = |id: GrantId| held.get(&id).and_then(|grant| grant.grant.reason.clone());
         let mut difference = Difference { ended: self.ended, ..Difference::default() };
         let mut met: BTreeSet<Principal> = BTreeSet::new();
         for (group, member) in self.left {
@@ -154,14 +156,13 @@ impl Matching {
                 securable: rule.securable,
                 privilege: rule.privilege,
                 effect: rule.effect,
-                reason: None,
+                reason: reason_of(rule.id),
                 expires_at: rule.expires_at,
             };
             difference.changes.push(Change::Grant { change: How::Removed, grant, before: None, place: None });
         }
         for (rule, new, place) in self.same {
-            let reason = held.get(&rule.id).and_then(|grant| grant.grant.reason.clone());
-            let before = Terms { expires_at: rule.expires_at, reason };
+            let before = Terms { expires_at: rule.expires_at, reason: reason_of(rule.id) };
             if before.expires_at == new.expires_at && before.reason == new.reason {
                 continue;
             }

@@ -32,7 +32,7 @@ impl Default for Bounds {
 }
 
 /// A principal and a securable, and the privileges that come or go between them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pair {
     pub principal: Principal,
     pub securable: Securable,
@@ -81,8 +81,11 @@ impl Effects {
         };
         work.compare(classes_of_principals(before, after, &sources, groups));
         let mut effects = work.effects;
-        effects.gains.sort();
-        effects.loses.sort();
+        for list in [&mut effects.gains, &mut effects.loses] {
+            list.sort_by(|one, other| {
+                (&one.principal, &one.securable).cmp(&(&other.principal, &other.securable))
+            });
+        }
         effects
     }
 }
@@ -145,6 +148,12 @@ fn classes_of_principals(
         let inside: BTreeSet<u32> =
             [before, after].iter().flat_map(|policy| policy.members_of(*source)).collect();
         for principal in inside {
+            // Whoever is in a group by credential alone is in `users` as well.
+            if principal == USERS && groups {
+                for (group, _) in after.principals().filter(|(_, name)| name.kind == PrincipalKind::Group) {
+                    reached_by.entry(group).or_default().push(*source);
+                }
+            }
             reached_by.entry(principal).or_default().push(*source);
         }
     }

@@ -30,7 +30,8 @@ impl Listing {
         }
         groups.values_mut().for_each(|members| members.sort());
         let mut grants = Vec::new();
-        for (securable, row) in (0..).zip(policy.rows.iter()) {
+        for (securable, _) in policy.securables() {
+            let Some(row) = policy.rows.get(securable) else { continue };
             let listed = row.entries.iter().filter(|entry| entry.in_force(now)).filter_map(|entry| {
                 let rule = policy.rule(securable, entry)?;
                 (!is_built_in(&rule)).then_some(ListedGrant {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::record::{self, Replayed};
 use super::{Prepared, in_background, prepare, sent, written};
-use crate::access::{Principal, Securable, SecurableKind};
+use crate::access::{ExperimentId, Principal, Securable, SecurableKind};
 use crate::http::call::Call;
 use crate::http::error::Refusal;
 use crate::policy::plan::{Bounds, Change, Document, Effects, Failure, Pair, failures, questions};
@@ -52,7 +52,7 @@ pub(super) struct Plan {
     pub replay: Option<Replayed>,
 }
 
-/// A pair, with the name of the experiment where the store knows it.
+/// A pair, with the name of the experiment where it is known.
 #[derive(Serialize)]
 pub(super) struct Named {
     #[serde(flatten)]
@@ -107,7 +107,7 @@ pub(super) async fn work_out(call: &Call<'_>, prepared: &Prepared) -> Result<Pla
     })
 }
 
-/// The names of the experiments that gain or lose, as far as the store has them.
+/// The names of the experiments that gain or lose, as far as they are known without asking the backend.
 async fn names(call: &Call<'_>, effects: &Effects) -> Result<BTreeMap<Securable, String>, Refusal> {
     let mut asked: Vec<Securable> = effects
         .gains
@@ -118,5 +118,14 @@ async fn names(call: &Call<'_>, effects: &Effects) -> Result<BTreeMap<Securable,
         .collect();
     asked.sort();
     asked.dedup();
-    Ok(call.app.store.securable_names(&asked).await?)
+    let mut names = call.app.store.securable_names(&asked).await?;
+    for securable in asked {
+        if !names.contains_key(&securable)
+            && let Ok(id) = ExperimentId::parse(&securable.id)
+            && let Some(name) = call.app.owners.known_name(&id).await
+        {
+            names.insert(securable, name);
+        }
+    }
+    Ok(names)
 }
