@@ -26,9 +26,12 @@ help:
 	@printf '%s\n' \
 	  'make demo    Tracegate before a real MLflow server, with callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
+	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
 	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
+	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
+	  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
 	  'make clean   remove build output and the Python environments'
 
 # --- what people look at ------------------------------------------------------------------
@@ -43,11 +46,13 @@ demo: clients-3 rust
 .PHONY: test test-rust test-routes test-clients
 test: test-rust test-routes test-clients
 
-# The store's tests start a PostgreSQL of their own, from the server programs on PATH.
+# The store's tests start a PostgreSQL of their own, from the server programs on PATH. The second half runs the
+# publication of policy through the interleavings of its threads.
 test-rust: rust
 	server_programs=$$(tests/setup/postgresql.sh) && \
 	  echo "PostgreSQL server programs: $$server_programs" && \
 	  PATH="$$server_programs:$$PATH" cargo test
+	cargo test --manifest-path tests/loom/Cargo.toml
 
 test-routes: clients-3 rust
 	cargo build --bin tracegate
@@ -67,6 +72,12 @@ test-clients-direct: clients-3 clients-2
 	MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients --direct $(PYTEST_ARGS)
 
+# Every answered call must be in the record after each kill.
+.PHONY: soak
+SOAK_ROUNDS ?= 100
+soak: rust
+	TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) cargo test --test integration kills:: -- --nocapture
+
 # --- quality ------------------------------------------------------------------------------
 
 .PHONY: lint deny
@@ -85,6 +96,24 @@ bench: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
+
+# What Tracegate's policy engine is compared with stays in a package, and a lock file, of its own.
+ENGINES := benches/engines/Cargo.toml
+
+.PHONY: bench-policy bench-replicas
+bench-policy: clients-3 rust
+	cargo bench --manifest-path $(ENGINES) --bench decisions -- $(BENCH_ARGS)
+	cargo bench --manifest-path $(ENGINES) --bench growth -- --json "$(CACHE)/policy-cost.json" $(BENCH_ARGS)
+	"$(CLIENTS_3)/bin/python" benches/engines/plot.py "$(CACHE)/policy-cost.json" docs/policy-cost.svg
+	cargo build --release --manifest-path $(ENGINES) --bin startup
+	cargo build --release --bin tracegate
+	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(RELEASE_BINARY)" \
+	  "$(CLIENTS_3)/bin/python" benches/engines/startup.py "$(CARGO_TARGET_DIR)/release/startup"
+
+bench-replicas: clients-3 rust
+	cargo build --release --bin tracegate
+	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(RELEASE_BINARY)" \
+	  "$(CLIENTS_3)/bin/python" benches/replicas/replicas.py $(BENCH_ARGS)
 
 # --- set-up -------------------------------------------------------------------------------
 

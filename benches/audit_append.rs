@@ -1,4 +1,5 @@
-//! How long a caller waits for its audit record, and how fast the index takes records in.
+//! How long a caller waits for its audit record, how fast the index takes records in, what a record
+//! takes on the disk and how fast a record is verified.
 //!
 //! ```sh
 //! cargo bench --bench audit_append
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracegate::access::{AuditSink, Durability, Event, EventId, EventKind, Outcome, RequestContext, Verdict};
-use tracegate::audit::Audit;
+use tracegate::audit::{Audit, Known, verify};
 use tracegate::clock::{SystemClock, UnixMillis};
 use tracegate::config::audit::AuditConfig;
 
@@ -102,8 +103,34 @@ fn disk(directory: &std::path::Path) -> Result<(), Failure> {
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Failure> {
+fn bytes_of(directory: &std::path::Path, begins: &str, ends: &str) -> Result<u64, Failure> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(begins) && name.ends_with(ends) {
+            bytes += entry.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
+fn main() -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(appending())?;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    runtime.block_on(long_chain(directory.path()))?;
+    for round in ["verified, first", "verified, again"] {
+        let start = Instant::now();
+        let verified = verify(&directory.path().join("audit"), Known::default(), &mut |_| {})?;
+        let rate = verified.last_seq as f64 / start.elapsed().as_secs_f64();
+        println!("{round:22} {rate:>9.0} records a second, {} checkpoints", verified.checkpoints);
+    }
+    Ok(())
+}
+
+async fn appending() -> Result<(), Failure> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     disk(directory.path())?;
     let config = AuditConfig::default();
@@ -112,13 +139,15 @@ async fn main() -> Result<(), Failure> {
     for (durability, callers, each) in [
         (Durability::Written, 1, 20_000),
         (Durability::Written, 16, 2_000),
+        (Durability::Written, 64, 2_000),
         (Durability::Synced, 1, 300),
-        (Durability::Synced, 16, 300),
+        (Durability::Synced, 16, 1_000),
+        (Durability::Synced, 64, 3_000),
     ] {
         measure(&sink, durability, callers, each).await?;
         audit.flush(Duration::from_secs(120)).await?;
     }
-    let (records, start) = (50_000, Instant::now());
+    let (records, start) = (200_000, Instant::now());
     let appends: Vec<_> = (0..16)
         .map(|caller| {
             let sink = Arc::clone(&sink);
@@ -139,5 +168,25 @@ async fn main() -> Result<(), Failure> {
         records as f64 / start.elapsed().as_secs_f64()
     );
     audit.close().await?;
+    let spool = directory.path().join("audit");
+    let verified = verify(&spool, Known::default(), &mut |_| {})?;
+    let per_record = |bytes: u64| bytes as f64 / verified.last_seq as f64;
+    println!(
+        "storage a record       {:>9.0} bytes in the spool, {:.0} in the index",
+        per_record(bytes_of(&spool, "", ".seg")?),
+        per_record(bytes_of(directory.path(), "audit.db", "")?)
+    );
+    Ok(())
+}
+
+/// So long that starting does not count, and without an index, as a verifier finds a copy.
+async fn long_chain(data_dir: &std::path::Path) -> Result<(), Failure> {
+    let config = AuditConfig { max_spool_bytes: u64::MAX, ..AuditConfig::default() };
+    let audit = Audit::open(&config, None, data_dir, Arc::new(SystemClock)).await?;
+    let sink = audit.sink();
+    for number in 0..1_000_000 {
+        sink.append(event(number), Durability::Written).await?;
+    }
+    // Dropped, not closed: nobody waits for the index.
     Ok(())
 }

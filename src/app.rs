@@ -7,16 +7,18 @@ pub mod roots;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{AuditSink, Effect, NewGrant, Principal, Privilege, Securable};
+use crate::access::{
+    AuditSink, Effect, GrantId, MalformedId, NewGrant, Principal, Privilege, Rule, Securable,
+};
 use crate::audit::Audit;
 use crate::backend::{BackendError, UpstreamShared};
 use crate::classify::Manifest;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
-use crate::policy::{Levels, Policy, Unavailable};
+use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::seal::Sealer;
-use crate::store::{Store, StoreError};
+use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Why an id could not be resolved; a definite "does not exist" is no error.
@@ -28,6 +30,32 @@ pub enum LookupError {
     Store(#[from] StoreError),
     #[error("{0}")]
     Inconsistent(String),
+}
+
+/// Steps up to which taking them one by one is quicker than reading everything.
+const MOST_STEPS: i64 = 1000;
+
+/// Hands what the store read to who builds from it; what does not parse must not become a decision.
+fn take(builder: &mut Builder, row: PolicyRow<'_>) -> Result<(), StoreError> {
+    fn parsed<T: std::str::FromStr<Err = MalformedId>>(text: &str) -> Result<T, StoreError> {
+        text.parse().map_err(|error: MalformedId| StoreError::Corrupt(error.to_string()))
+    }
+    match row {
+        PolicyRow::Principal { principal, active } => builder.principal(&parsed(principal)?, active),
+        PolicyRow::Member { group, member } => builder.member(&parsed(group)?, &parsed(member)?),
+        PolicyRow::Place { securable, parent } => builder.place(&parsed(securable)?, &parsed(parent)?),
+        PolicyRow::Grant { id, principal, securable, privilege, deny, expires_at_ms } => {
+            builder.grant(&Rule {
+                id: GrantId(id),
+                principal: parsed(principal)?,
+                securable: parsed(securable)?,
+                privilege: privilege.to_owned(),
+                effect: if deny { Effect::Deny } else { Effect::Allow },
+                expires_at: expires_at_ms.map(UnixMillis),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Everything a worker needs that is shared with the others.
@@ -66,6 +94,12 @@ impl App {
             }
             None => Levels::builtin()?,
         };
+        if let Some(path) = &config.policy.model_file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| anyhow::anyhow!("`policy.model_file` `{}`: {error}", path.display()))?;
+            casbin_rules::accept_model(&text)
+                .map_err(|error| anyhow::anyhow!("`policy.model_file` `{}`: {error}", path.display()))?;
+        }
         let store = Store::open(&config.database, &data_dir).await?;
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
@@ -86,16 +120,15 @@ impl App {
             identity,
             records,
         });
-        let first_token = app.first_start().await?;
         app.reload_policy().await?;
+        let first_token = app.first_start().await?;
         Ok((app, first_token))
     }
 
     /// Makes the first administrator and the default grants, once in the life of a database.
     async fn first_start(&self) -> anyhow::Result<Option<String>> {
-        let state = self.store.policy().await?;
         let admins = Principal::group(Principal::ADMINS)?;
-        if state.memberships.iter().any(|(group, _)| *group == admins) {
+        if self.policy.has_members(&admins) {
             return Ok(None);
         }
         let now = self.clock.now();
@@ -115,29 +148,58 @@ impl App {
         self.store.ensure_principal(&first, "tracegate", now).await?;
         let (token, _) = self.identity.issue_token(&first, "first administrator", None, "tracegate").await?;
         self.store.add_member(&admins, &first, "tracegate", now).await?;
+        self.confirm_policy().await?;
         Ok(Some(token))
     }
 
-    /// Reads the policy from the store and puts it in force.
+    /// Reads the whole policy from the store and puts it in force.
     pub async fn reload_policy(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
-        let state = self.store.policy().await?;
         let mut builder = self.policy.builder();
-        builder.state(&state);
-        self.policy.publish(builder.build(state.version), asked_at);
+        let version = self.store.read_policy(&mut |row| take(&mut builder, row)).await?;
+        self.policy.publish(builder.build(version), asked_at);
         self.metrics.policy_version.set(self.policy.version());
         Ok(())
     }
 
-    /// Confirms the policy version with the store; loads a newer one.
+    /// Confirms the policy version with the store, and puts in force what changed since.
     pub async fn confirm_policy(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
-        let version = self.store.policy_version().await?;
-        if version == self.policy.version() {
-            self.policy.confirm(version, asked_at);
+        let from = self.policy.version();
+        let steps = self.store.policy_edits(from, MOST_STEPS + 1).await?;
+        if steps.is_empty() {
+            // Nothing newer than what is in force; an older store is not the one that it was read from.
+            return match self.store.policy_version().await? {
+                version if version == from => {
+                    self.policy.confirm(version, asked_at);
+                    Ok(())
+                }
+                // Restored from a backup, or a failover lost commits: nobody knows what else is gone.
+                version if version < from => Err(StoreError::Corrupt(format!(
+                    "the database is at policy version {version}, older than {from}, which is in force; \
+                     restart the gateway if the database is right"
+                ))),
+                _ => self.reload_policy().await,
+            };
+        }
+        if i64::try_from(steps.len()).is_ok_and(|steps| steps <= MOST_STEPS) && self.advance(&steps, asked_at)
+        {
             return Ok(());
         }
         self.reload_policy().await
+    }
+
+    /// Takes one step after the other; false if one of them cannot be taken, and only a full read helps.
+    fn advance(&self, steps: &[PolicyStep], asked_at: Instant) -> bool {
+        for step in steps {
+            let Some(edits) = &step.edits else { return false };
+            if let Err(error) = self.policy.advance(step.version, edits, asked_at) {
+                tracing::warn!(%error, "the policy is read anew");
+                return false;
+            }
+        }
+        self.metrics.policy_version.set(self.policy.version());
+        true
     }
 
     /// Makes sure the policy is at least at the version that the caller demands.

@@ -21,11 +21,17 @@
 //! ```
 
 mod call;
+mod checkpoint;
 mod directory;
+mod ledger;
+mod mirror;
+mod publisher;
 mod reader;
 mod record;
 mod recover;
+mod retention;
 mod shipper;
+mod signing;
 mod spool;
 mod state;
 mod syncer;
@@ -39,9 +45,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 
+use self::ledger::Ledger;
+use self::mirror::Mirror;
+use self::publisher::{Outlet, Publisher};
+use self::retention::Pruner;
 use self::shipper::{Shipper, Signals, index_position};
 use self::spool::Spool;
 use self::state::SpoolState;
+use self::writer::{Beginning, files_in};
 use crate::access::{AuditError, AuditSink};
 use crate::clock::Clock;
 use crate::config::audit::AuditConfig;
@@ -50,10 +61,15 @@ use crate::store::audit_index::{
 };
 
 pub use self::call::{Call, fold_calls};
+pub use self::checkpoint::{Checkpoint, Line};
 pub use self::directory::DirectoryError;
 pub use self::reader::{ChainFault, FaultKind};
 pub use self::record::{Hash, Position};
-pub use self::verify::{Known, Verified, VerifyError, verify};
+pub use self::signing::{KeyError, KeyNotice, PublicKey, SigningKey};
+pub use self::verify::{
+    IndexVerified, Known, Progress, Verified, VerifyError, VerifyIndexError, export, read_checkpoints,
+    verify, verify_export, verify_index, verify_index_alone,
+};
 
 /// How long a shutdown waits for the index to take what is left; the next start ships the rest.
 const LAST_SHIPMENT: Duration = Duration::from_secs(5);
@@ -72,6 +88,8 @@ pub enum AuditOpenError {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Spool(#[from] AuditError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     #[error("the audit record cannot be opened: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }
@@ -103,6 +121,11 @@ pub struct Audit {
     /// The last seq in the index.
     shipped: watch::Receiver<u64>,
     shipper: Mutex<Option<JoinHandle<()>>>,
+    key_file: PathBuf,
+    outlet: Arc<Outlet>,
+    publisher: Mutex<Option<JoinHandle<()>>>,
+    /// Aborted with the record: the mirror and the pruning.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Audit {
@@ -121,29 +144,68 @@ impl Audit {
         let floor = known_position(&index, &replica).await?;
 
         let (path, name) = (directory.clone(), replica.clone());
-        let (tail, reader, waiting) = tokio::task::spawn_blocking(move || {
+        let key_file = config.signing_key_in(data_dir);
+        let settings = config.clone();
+        let (key_path, time) = (key_file.clone(), Arc::clone(&clock));
+        let start = move || {
             let tail = recover::recover(&path, &name, floor)?;
+            let ledger = Ledger::open(&path, &name)?;
+            let signer = Some(ledger.signer(&key_path, time.now())?);
             let reader = recover::seek(&path, &name, floor)?;
             let waiting = bytes_after(&path, reader.place())?;
-            Ok::<_, reader::ReadError>((tail, reader, waiting))
-        })
-        .await??;
-        let state = Arc::new(SpoolState::new(tail.last.seq, floor.seq, waiting, config.max_spool_bytes));
-        let segment_bytes = config.segment_bytes;
-        let start = move || Spool::start(claimed, tail, state, clock, segment_bytes);
-        let spool = Arc::new(tokio::task::spawn_blocking(start).await??);
+            let state =
+                Arc::new(SpoolState::new(tail.last.seq, floor.seq, waiting, settings.max_spool_bytes));
+            let (segment_bytes, open_segment) = (settings.segment_bytes, files_in(path));
+            let beginning =
+                Beginning { claimed, tail, state, clock: time, segment_bytes, open_segment, signer };
+            Ok::<_, AuditOpenError>((Spool::start(beginning)?, reader))
+        };
+        let (spool, reader) = tokio::task::spawn_blocking(start).await??;
+        let spool = Arc::new(spool);
 
         let signals = Arc::new(Signals { hurry: Notify::new(), finish: watch::Sender::new(false) });
         let (shipper, shipped) = Shipper::new(
             (directory.clone(), replica.clone()),
             Arc::clone(&spool),
             index.clone(),
-            config.keep_segments,
             Arc::clone(&signals),
             reader,
         );
+        let mirror = match &config.checkpoint_mirror {
+            Some(target) => Some(Arc::new(Mirror::new(&directory, target)?)),
+            None => None,
+        };
+        let outlet = Arc::new(Outlet {
+            directory: directory.clone(),
+            spool: Arc::clone(&spool),
+            mirror: mirror.clone(),
+            one_at_a_time: Mutex::new(()),
+        });
+        outlet.publish().await?;
+        let publisher = Publisher {
+            outlet: Arc::clone(&outlet),
+            key_file: key_file.clone(),
+            every: Duration::from_secs(60 * u64::from(config.checkpoint_minutes)),
+            finish: signals.finish.subscribe(),
+        };
+        let pruner = Pruner::new(config, &directory, &replica, Arc::clone(&spool), index.clone(), clock);
+        let mut others = vec![tokio::spawn(pruner.run(shipped.clone()))];
+        others.extend(mirror.clone().map(|mirror| tokio::spawn(mirror.run())));
         let shipper = Mutex::new(Some(tokio::spawn(shipper.run())));
-        Ok(Self { replica, directory, spool, index, signals, shipped, shipper })
+        let publisher = Mutex::new(Some(tokio::spawn(publisher.run())));
+        Ok(Self {
+            replica,
+            directory,
+            spool,
+            index,
+            signals,
+            shipped,
+            shipper,
+            key_file,
+            outlet,
+            publisher,
+            others,
+        })
     }
 
     pub fn sink(&self) -> Arc<dyn AuditSink> {
@@ -161,6 +223,22 @@ impl Audit {
     /// Records of this replica, and of the others if they share the index.
     pub async fn query(&self, query: &AuditQuery) -> Result<AuditPage, AuditIndexError> {
         self.index.query(query).await
+    }
+
+    /// Signs for everything appended so far, now instead of when it is due.
+    pub async fn checkpoint(&self) -> Result<(), AuditError> {
+        self.spool.checkpoint(&self.key_file)?;
+        self.outlet.publish().await.map_err(|error| AuditError(error.to_string()))
+    }
+
+    /// What this replica has signed, oldest first: checkpoints, and the notices of the keys.
+    pub fn signed(&self) -> std::io::Result<Vec<Line>> {
+        ledger::read(&self.directory.join(ledger::CHECKPOINTS))
+    }
+
+    /// How many signed lines are not in the mirror, as last known.
+    pub fn mirror_lag(&self) -> u64 {
+        self.outlet.mirror.as_ref().map_or(0, |mirror| mirror.lag())
     }
 
     /// How many records of this replica the index has not taken.
@@ -190,6 +268,17 @@ impl Audit {
     pub async fn close(&self) -> Result<(), AuditError> {
         let closed = self.spool.close().await;
         self.signals.finish.send_replace(true);
+        if let Some(publisher) = self.publisher.lock().await.take() {
+            let _ = publisher.await;
+        }
+        if let Some(mirror) = &self.outlet.mirror
+            && !matches!(tokio::time::timeout(LAST_SHIPMENT, mirror.send_all()).await, Ok(Ok(())))
+        {
+            tracing::warn!(lag = mirror.lag(), "the mirror takes the last checkpoints at the next start");
+        }
+        for other in &self.others {
+            other.abort();
+        }
         if let Some(mut shipper) = self.shipper.lock().await.take()
             && tokio::time::timeout(LAST_SHIPMENT, &mut shipper).await.is_err()
         {
@@ -206,8 +295,11 @@ impl Audit {
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        if let Some(shipper) = self.shipper.get_mut().take() {
-            shipper.abort();
+        for task in [self.shipper.get_mut().take(), self.publisher.get_mut().take()].into_iter().flatten() {
+            task.abort();
+        }
+        for other in &self.others {
+            other.abort();
         }
     }
 }
@@ -226,7 +318,8 @@ pub async fn known_to_index(
     position.map(Some)
 }
 
-async fn open_index(database_url: Option<&str>, data_dir: &Path) -> Result<AuditIndex, AuditIndexError> {
+/// Where the index of a gateway with this configuration is.
+pub async fn open_index(database_url: Option<&str>, data_dir: &Path) -> Result<AuditIndex, AuditIndexError> {
     let is_postgres = |url: &&str| url.starts_with("postgres://") || url.starts_with("postgresql://");
     match database_url.filter(is_postgres) {
         Some(url) => AuditIndex::open(AuditIndexLocation::Postgres(url)).await,

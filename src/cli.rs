@@ -1,6 +1,8 @@
 //! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
 
 mod audit;
+mod audit_key;
+mod audit_verify;
 mod client;
 mod demo;
 mod demo_seed;

@@ -12,6 +12,7 @@ pub mod casbin_rules;
 mod decide;
 mod enforcer;
 mod explain;
+mod fault;
 mod gates;
 mod levels;
 mod names;
@@ -36,7 +37,7 @@ pub use watch::Compared;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::access::{PolicyEdit, Securable};
+use crate::access::{PolicyEdit, Principal, Securable};
 use crate::clock::Clock;
 use publication::Publication;
 use watch::Watch;
@@ -122,6 +123,14 @@ impl Policy {
         self.publication.current().is_some_and(|snapshot| snapshot.is_placed(securable))
     }
 
+    /// Whether anybody is in a group.
+    pub fn has_members(&self, group: &Principal) -> bool {
+        let current = self.publication.current();
+        current.is_some_and(|snapshot| {
+            snapshot.principal_index(group).is_some_and(|group| snapshot.members_of(group).len() > 1)
+        })
+    }
+
     /// How often casbin made a decision again, and how often it decided otherwise.
     pub fn compared(&self) -> Compared {
         self.watch.compared()
@@ -142,5 +151,7 @@ impl Policy {
     }
 }
 
+#[cfg(test)]
+mod proof;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,9 @@ mod audit;
 #[path = "integration/canonical.rs"]
 mod canonical;
 #[cfg(test)]
+#[path = "integration/checkpoints.rs"]
+mod checkpoints;
+#[cfg(test)]
 #[path = "integration/claims.rs"]
 mod claims;
 #[cfg(test)]
@@ -24,6 +27,9 @@ mod failures;
 #[cfg(test)]
 #[path = "integration/headers.rs"]
 mod headers;
+#[cfg(test)]
+#[path = "integration/kills.rs"]
+mod kills;
 #[cfg(test)]
 #[path = "integration/levels.rs"]
 mod levels;

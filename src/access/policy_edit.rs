@@ -29,7 +29,7 @@ pub enum PolicyEdit {
         principal: Principal,
         active: bool,
     },
-    /// A grant was written; one of the same id is replaced.
+    /// A grant was written; one of the same id on the same securable is replaced. None moves to another.
     Grant(Rule),
     Revoke(Rule),
     Join {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
 use super::App;
+use crate::policy::Compared;
 use crate::store::{FeedEvent, PolicyFeed};
 
 /// Between attempts to hear of changes when the first connection for it cannot be made.
@@ -24,7 +25,12 @@ impl App {
         loop {
             tick.tick().await;
             self.confirm_or_warn().await;
-            self.metrics.audit_backlog.set(i64::try_from(self.records.backlog()).unwrap_or(i64::MAX));
+            let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            self.metrics.audit_backlog.set(gauge(self.records.backlog()));
+            self.metrics.audit_mirror_lag.set(gauge(self.records.mirror_lag()));
+            let Compared { compared, mismatched } = self.policy.compared();
+            self.metrics.decisions_compared.set(gauge(compared));
+            self.metrics.decisions_mismatched.set(gauge(mismatched));
         }
     }
 

@@ -36,7 +36,6 @@ pub enum DirectoryError {
 /// A directory that this process alone may write, until it is dropped.
 #[derive(Debug)]
 pub struct Claimed {
-    pub path: PathBuf,
     pub replica: String,
     /// The lock is released when the file is closed.
     _lock: File,
@@ -70,7 +69,7 @@ pub fn claim(path: &Path, configured: Option<&str>) -> Result<Claimed, Directory
             name
         }
     };
-    Ok(Claimed { path: path.to_owned(), replica, _lock: lock })
+    Ok(Claimed { replica, _lock: lock })
 }
 
 /// The replica's name as the directory holds it; `None` before the first start.

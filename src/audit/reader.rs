@@ -4,11 +4,14 @@
 //! the others do.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::directory::segment_name;
-use super::record::{HASH, Hash, LONGEST_PAYLOAD, Position, RECORD_HEADER, RecordKind, SegmentHeader, chain};
+use super::record::{HASH, LONGEST_PAYLOAD, Position, RECORD_HEADER, RecordKind, SegmentHeader, chain};
+
+/// Read at once: large enough that calls do not count, small enough to stay in the processor's cache.
+const CHUNK: usize = 256 << 10;
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,26 @@ pub enum FaultKind {
     Missing { known: u64 },
     #[error("it differs from the record known to have been written: the chain was written anew")]
     Rewritten,
+    #[error("records from here to {to} are not those that checkpoint {number} vouches for")]
+    NotAsSigned { number: u64, to: u64 },
+    #[error("it is no sound checkpoint: {0}")]
+    Checkpoint(&'static str),
+    #[error("it names a signing key that nothing vouches for: {0}")]
+    Key(String),
+    #[error("checkpoint {number} stands in the place of checkpoint {expected}")]
+    CheckpointOrder { number: u64, expected: u64 },
+    #[error("no checkpoint is signed by the public key given")]
+    NotSigned,
+    #[error("the records before were removed, and no record says that this was on purpose")]
+    StartMissing,
+    #[error("the index has it otherwise, or as another kind of record")]
+    IndexDiffers,
+    #[error("the index holds it and the spool does not")]
+    OnlyInIndex,
+    #[error("the index lacks it")]
+    NotInIndex,
+    #[error("the line is no exported record")]
+    Line,
 }
 
 /// The first record at which a chain is not what was written.
@@ -55,13 +78,12 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// A record that follows from the one before it.
-#[derive(Debug, Clone)]
-pub struct Record {
-    pub seq: u64,
+/// A record that follows from the one before it. The payload lies in the reader's buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'r> {
     pub kind: RecordKind,
-    pub payload: Vec<u8>,
-    pub hash: Hash,
+    pub payload: &'r [u8],
+    pub position: Position,
 }
 
 pub struct ChainReader {
@@ -73,8 +95,34 @@ pub struct ChainReader {
 
 struct OpenSegment {
     first_seq: u64,
-    file: BufReader<File>,
+    /// In the file, of what is at `start` in the buffer.
     offset: u64,
+    file: File,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl OpenSegment {
+    /// The next bytes, `wanted` of them or what is left of the file.
+    fn peek(&mut self, wanted: usize) -> io::Result<&[u8]> {
+        if self.buffer.len() - self.start < wanted {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+            while self.buffer.len() < wanted {
+                let missing = (wanted - self.buffer.len()).max(CHUNK) as u64;
+                if (&mut self.file).take(missing).read_to_end(&mut self.buffer)? == 0 {
+                    break;
+                }
+            }
+        }
+        let rest = self.buffer.get(self.start..).unwrap_or_default();
+        Ok(rest.get(..wanted).unwrap_or(rest))
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
 }
 
 impl ChainReader {
@@ -108,11 +156,16 @@ impl ChainReader {
     }
 
     /// The next record; `None` where the chain ends for now, after which more may be appended.
-    pub fn next(&mut self) -> Result<Option<Record>, ReadError> {
+    pub fn next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         loop {
-            if let Some(record) = self.next_in_segment()? {
-                self.last = Position { seq: record.seq, hash: record.hash };
-                return Ok(Some(record));
+            if let Some((kind, length)) = self.check_next_in_segment()? {
+                // The record was just left behind in the buffer.
+                let segment = self.open.as_ref();
+                let payload = segment.and_then(|segment| {
+                    let end = segment.start - HASH;
+                    segment.buffer.get(end - length..end)
+                });
+                return Ok(Some(Record { kind, payload: payload.unwrap_or_default(), position: self.last }));
             }
             let Some((header, segment)) = self.open_next()? else { return Ok(None) };
             if header.previous != self.last.hash {
@@ -122,14 +175,16 @@ impl ChainReader {
         }
     }
 
-    fn next_in_segment(&mut self) -> Result<Option<Record>, ReadError> {
+    /// Kind and length of the payload of the next record in the segment, now the last one read.
+    fn check_next_in_segment(&mut self) -> Result<Option<(RecordKind, usize)>, ReadError> {
         let Some(segment) = &mut self.open else { return Ok(None) };
-        let mut header = [0; RECORD_HEADER];
-        match fill(&mut segment.file, &mut header)? {
-            0 => return Ok(None),
-            RECORD_HEADER => {}
-            _ => return Err(self.fault(FaultKind::Incomplete).into()),
-        }
+        let header: [u8; RECORD_HEADER] = match segment.peek(RECORD_HEADER)? {
+            [] => return Ok(None),
+            bytes => match bytes.try_into() {
+                Ok(header) => header,
+                Err(_) => return Err(self.fault(FaultKind::Incomplete).into()),
+            },
+        };
         let [l0, l1, l2, l3, kind, seq @ ..] = header;
         let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let seq = u64::from_le_bytes(seq);
@@ -142,19 +197,19 @@ impl ChainReader {
         if length > LONGEST_PAYLOAD {
             return Err(self.fault(FaultKind::Changed).into());
         }
-        let mut payload = vec![0; length];
-        let mut hash: Hash = [0; HASH];
-        if fill(&mut segment.file, &mut payload)? < length || fill(&mut segment.file, &mut hash)? < HASH {
+        let hashed = RECORD_HEADER + length;
+        let bytes = segment.peek(hashed + HASH)?;
+        if bytes.len() < hashed + HASH {
             return Err(self.fault(FaultKind::Incomplete).into());
         }
-        let Some(kind) = RecordKind::from_byte(kind) else {
+        let (bytes, stored) = bytes.split_at(hashed);
+        let hash = chain(&self.last.hash, &[bytes]);
+        let Some(kind) = RecordKind::from_byte(kind).filter(|_| hash == stored) else {
             return Err(self.fault(FaultKind::Changed).into());
         };
-        if chain(&self.last.hash, &[&header, &payload]) != hash {
-            return Err(self.fault(FaultKind::Changed).into());
-        }
-        segment.offset += super::record::encoded_len(length);
-        Ok(Some(Record { seq, kind, payload, hash }))
+        segment.skip(hashed + HASH);
+        self.last = Position { seq, hash };
+        Ok(Some((kind, length)))
     }
 
     /// Opens the segment that starts right after the last record read, if there is one.
@@ -183,8 +238,7 @@ impl ChainReader {
         }
         let offset = length as u64;
         file.seek(SeekFrom::Start(offset))?;
-        let file = BufReader::with_capacity(256 << 10, file);
-        Ok(Some((header, OpenSegment { first_seq, file, offset })))
+        Ok(Some((header, OpenSegment { first_seq, offset, file, buffer: Vec::new(), start: 0 })))
     }
 
     /// A fault at the record that should come next.
@@ -196,18 +250,4 @@ impl ChainReader {
     fn fault_at(&self, segment: u64, offset: u64, kind: FaultKind) -> ChainFault {
         ChainFault { seq: self.last.seq + 1, segment: segment_name(segment), offset, kind }
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }

@@ -29,19 +29,47 @@ pub enum RecordKind {
     Recovered,
     /// A clean shutdown.
     Closed,
+    /// A signed [`Checkpoint`](super::checkpoint::Checkpoint) of everything before it.
+    Checkpoint,
+    /// A [`KeyNotice`](super::signing::KeyNotice): which key signs from here on.
+    Key,
+    /// Segments at the start of the chain are removed on purpose.
+    Pruned,
 }
 
 impl RecordKind {
+    const ALL: [Self; 6] =
+        [Self::Event, Self::Recovered, Self::Closed, Self::Checkpoint, Self::Key, Self::Pruned];
+
     pub fn byte(self) -> u8 {
         match self {
             Self::Event => 1,
             Self::Recovered => 2,
             Self::Closed => 3,
+            Self::Checkpoint => 4,
+            Self::Key => 5,
+            Self::Pruned => 6,
         }
     }
 
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Event, Self::Recovered, Self::Closed].into_iter().find(|kind| kind.byte() == byte)
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
+    }
+
+    /// How the index and exports call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Recovered => "recovered",
+            Self::Closed => "closed",
+            Self::Checkpoint => "checkpoint",
+            Self::Key => "key",
+            Self::Pruned => "pruned",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

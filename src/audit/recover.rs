@@ -87,6 +87,16 @@ fn cut(directory: &Path, first_seq: u64, end: u64, lost_seq: u64) -> io::Result<
     Ok(Cut { bytes_cut: bytes.len() as u64, sha256: hex::encode(Sha256::digest(&bytes)), kept_in })
 }
 
+/// The last record of the chain in `directory`, read without changing anything.
+pub fn last_sound(directory: &Path, replica: &str) -> Result<Position, ReadError> {
+    let Some(first_seq) = directory::segments(directory)?.last().copied() else {
+        return Ok(Position::genesis(replica));
+    };
+    let mut reader = ChainReader::at_segment(directory, replica, first_seq)?;
+    while reader.next()?.is_some() {}
+    Ok(reader.position())
+}
+
 /// A reader of what follows `after`, which must be in the chain or right before its first segment.
 pub fn seek(directory: &Path, replica: &str, after: Position) -> Result<ChainReader, ReadError> {
     let segments = directory::segments(directory)?;

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use super::directory;
-use super::reader::{ChainReader, ReadError};
+use super::reader::{ChainReader, FaultKind, ReadError};
 use super::record::{Position, RecordKind, encoded_len};
 use super::recover::seek;
 use super::spool::Spool;
@@ -49,7 +48,6 @@ pub struct Shipper {
     replica: String,
     spool: Arc<Spool>,
     index: AuditIndex,
-    keep_segments: bool,
     signals: Arc<Signals>,
     /// Tells the last seq in the index; closed when the shipper ends.
     shipped: watch::Sender<u64>,
@@ -71,7 +69,6 @@ impl Shipper {
         claimed: (PathBuf, String),
         spool: Arc<Spool>,
         index: AuditIndex,
-        keep_segments: bool,
         signals: Arc<Signals>,
         reader: ChainReader,
     ) -> (Self, watch::Receiver<u64>) {
@@ -79,7 +76,7 @@ impl Shipper {
         let position = reader.position();
         let (shipped, told) = watch::channel(position.seq);
         let reader = Some(reader);
-        (Self { directory, replica, spool, index, keep_segments, signals, shipped, position, reader }, told)
+        (Self { directory, replica, spool, index, signals, shipped, position, reader }, told)
     }
 
     pub async fn run(mut self) {
@@ -146,9 +143,6 @@ impl Shipper {
             state.shipped(batch.last.seq, batch.bytes);
             self.shipped.send_replace(batch.last.seq);
         }
-        if !self.keep_segments {
-            self.remove_shipped();
-        }
         Ok(())
     }
 
@@ -185,26 +179,6 @@ impl Shipper {
             result => Ok(result?),
         }
     }
-
-    /// Removes segments that the index holds whole; never the last one, which is being written.
-    fn remove_shipped(&self) {
-        let remove = || {
-            let segments = directory::segments(&self.directory)?;
-            let mut removed = false;
-            for pair in segments.windows(2) {
-                if let [first_seq, next] = pair
-                    && *next <= self.position.seq + 1
-                {
-                    std::fs::remove_file(self.directory.join(directory::segment_name(*first_seq)))?;
-                    removed = true;
-                }
-            }
-            if removed { directory::sync_directory(&self.directory) } else { Ok(()) }
-        };
-        if let Err(error) = remove() {
-            tracing::warn!(%error, "shipped audit segments cannot be removed");
-        }
-    }
 }
 
 pub fn index_position(position: Position) -> IndexPosition {
@@ -215,10 +189,10 @@ fn read_batch(reader: &mut ChainReader, until: u64) -> Result<Batch, ReadError> 
     let mut batch = Batch { rows: Vec::new(), last: reader.position(), bytes: 0 };
     while batch.last.seq < until && batch.rows.len() < BATCH_RECORDS && batch.bytes < BATCH_BYTES {
         let Some(record) = reader.next()? else {
-            return Err(reader.fault(super::reader::FaultKind::Missing { known: until }).into());
+            return Err(reader.fault(FaultKind::Missing { known: until }).into());
         };
         batch.bytes += encoded_len(record.payload.len());
-        batch.rows.push(row(record.seq, record.kind, &record.payload));
+        batch.rows.push(row(record.position.seq, record.kind, record.payload));
         batch.last = reader.position();
     }
     Ok(batch)
@@ -227,15 +201,14 @@ fn read_batch(reader: &mut ChainReader, until: u64) -> Result<Batch, ReadError> 
 fn row(seq: u64, kind: RecordKind, payload: &[u8]) -> IndexRow {
     let event = match kind {
         RecordKind::Event => serde_json::from_slice::<Event>(payload).ok(),
-        RecordKind::Recovered | RecordKind::Closed => None,
+        _ => None,
     };
     let body = event.map_or_else(
         || RowBody::Chain {
             kind: match kind {
                 // Written by a later version: indexed all the same, so that nothing is held up.
                 RecordKind::Event => "unreadable",
-                RecordKind::Recovered => "recovered",
-                RecordKind::Closed => "closed",
+                other => other.as_str(),
             },
             time: time_of(payload),
         },

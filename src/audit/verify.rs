@@ -1,25 +1,38 @@
-//! Checks a whole spool offline and names the first record that is not what was written.
+//! Checks a record offline and names the first record that is not what was written: a spool here, an
+//! [export](export), what the [index](rows) holds.
 //!
 //! A hash chain shows any change to what is there, but not that its end was taken away at a border
-//! between two records, nor that all of it was written anew. Both show against a position that
-//! somebody else remembers: the index keeps the last record it took.
+//! between two records, nor that all of it was written anew. Those show against what somebody else
+//! remembers: the [signatures](witness) of checkpoints, a mirror's copy of them, the last record that
+//! the index took.
 //!
 //! ```text
 //! audit record 812 (`00000000000000000001.seg`, byte 401233): record 813 stands in its place: a record was removed or moved
 //! ```
 
-use std::path::Path;
+mod export;
+mod rows;
+mod witness;
 
+use std::path::{Path, PathBuf};
+
+use self::witness::Witness;
+use super::checkpoint::Line;
 use super::directory::{self, DirectoryError, segment_name};
+use super::ledger;
 use super::reader::{ChainFault, ChainReader, FaultKind, ReadError};
-use super::record::{Position, RecordKind};
+use super::record::Position;
+use super::signing::PublicKey;
 
-/// What a sound spool holds.
+pub use self::export::{export, verify_export};
+pub use self::rows::{IndexVerified, VerifyIndexError, verify_index, verify_index_alone};
+
+/// What a sound record holds.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Verified {
     pub replica: String,
     pub segments: usize,
-    /// More than one if older segments were removed after the index took them.
+    /// More than one if older segments were pruned; a checkpoint stands for them.
     pub first_seq: u64,
     pub last_seq: u64,
     /// The last record's hash, in hex.
@@ -28,15 +41,38 @@ pub struct Verified {
     pub recoveries: Vec<u64>,
     /// Whether the last record is a clean end.
     pub closed: bool,
+    /// Signed checkpoints among the records.
+    pub checkpoints: u64,
+    /// The last record that a trusted signature vouches for; 0 if none does. What comes after it could be
+    /// cut off or written anew unseen.
+    pub vouched_seq: u64,
+    /// When it was signed, in milliseconds since 1970, by the signer's clock.
+    pub vouched_time_ms: Option<i64>,
+    /// Ids of the keys that signed, oldest first.
+    pub keys: Vec<String>,
+    /// The last record that was pruned on purpose; 0 if none was.
+    pub pruned_through: u64,
 }
 
-/// What is known of a spool from elsewhere.
-#[derive(Debug, Clone, Copy, Default)]
+/// What is known of a record from elsewhere.
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// A record that must be in the chain, as the index remembers it.
     pub position: Option<Position>,
-    /// Whether the chain must be there from its first record on, as it is with `keep_segments`.
+    /// Whether the chain must be there from its first record on, as it is without retention.
     pub whole: bool,
+    /// A copy of the file `checkpoints`, such as the mirror's.
+    pub checkpoints: Vec<Line>,
+    /// Keys that are trusted. If there are none, the first key in the record is taken at its word.
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// How far a verification has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    pub seq: u64,
+    pub bytes: u64,
+    pub total_bytes: u64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +80,9 @@ pub enum VerifyError {
     #[error(transparent)]
     Fault(#[from] ChainFault),
     #[error("there is no audit record in `{0}`")]
-    Nothing(std::path::PathBuf),
+    Nothing(PathBuf),
+    #[error("{what}, line {line}: {problem}")]
+    Checkpoints { what: String, line: usize, problem: FaultKind },
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error("the audit record cannot be read: {0}")]
@@ -60,37 +98,48 @@ impl From<ReadError> for VerifyError {
     }
 }
 
-/// Checks every record of the spool in `directory`, telling `progress` the seq reached now and then.
+/// Reads a copy of the file `checkpoints`.
+pub fn read_checkpoints(path: &Path) -> std::io::Result<Vec<Line>> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() { ledger::read(&path.join(ledger::CHECKPOINTS)) } else { ledger::read(path) }
+}
+
+/// Checks every record of the spool in `directory`, telling `progress` how far it is now and then.
 pub fn verify(
     directory: &Path,
     known: Known,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Verified, VerifyError> {
     let nothing = || VerifyError::Nothing(directory.to_owned());
     let replica = directory::replica(directory)?.ok_or_else(nothing)?;
     let segments = directory::segments(directory)?;
     let first_seq = *segments.first().ok_or_else(nothing)?;
+    let total_bytes = size(directory, &segments)?;
+    let own = ledger::read(&directory.join(ledger::CHECKPOINTS))?;
     let mut reader = if known.whole {
         ChainReader::after(directory, &replica, Position::genesis(&replica))
     } else {
         ChainReader::at_segment(directory, &replica, first_seq)?
     };
-    let mut recoveries = Vec::new();
-    let mut closed = false;
+    let first_seq = if known.whole { 1 } else { first_seq };
+    let mut witness = Witness::new(&replica, first_seq, &known, &own)?;
     let mut read = Vec::new();
     check_known(&reader, known.position)?;
-    while let Some(record) = reader.next()? {
-        closed = record.kind == RecordKind::Closed;
+    let mut bytes = 0;
+    loop {
+        let before = reader.position();
+        let Some(record) = reader.next()? else { break };
+        bytes += super::record::encoded_len(record.payload.len());
+        let seq = record.position.seq;
+        let seen = witness.record(before, record);
         let (segment, _) = reader.place().unwrap_or_default();
         if read.last() != Some(&segment) {
             read.push(segment);
         }
-        if record.kind == RecordKind::Recovered {
-            recoveries.push(record.seq);
-        }
+        seen.map_err(|(seq, kind)| at(seq, &reader, kind))?;
         check_known(&reader, known.position)?;
-        if record.seq.is_multiple_of(10_000) {
-            progress(record.seq);
+        if seq.is_multiple_of(16_384) {
+            progress(Progress { seq, bytes, total_bytes });
         }
     }
     let last = reader.position();
@@ -105,25 +154,28 @@ pub fn verify(
     if let Some(known) = known.position.filter(|known| known.seq > last.seq) {
         return Err(reader.fault(FaultKind::Missing { known: known.seq }).into());
     }
-    progress(last.seq);
-    Ok(Verified {
-        replica,
-        segments: segments.len(),
-        first_seq,
-        last_seq: last.seq,
-        last_hash: hex::encode(last.hash),
-        recoveries,
-        closed,
-    })
+    witness.end(last).map_err(|(seq, kind)| at(seq, &reader, kind))?;
+    progress(Progress { seq: last.seq, bytes: total_bytes, total_bytes });
+    Ok(witness.verified(segments.len(), last))
+}
+
+fn size(directory: &Path, segments: &[u64]) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for segment in segments {
+        bytes += std::fs::metadata(directory.join(segment_name(*segment)))?.len();
+    }
+    Ok(bytes)
+}
+
+fn at(seq: u64, reader: &ChainReader, kind: FaultKind) -> ChainFault {
+    ChainFault { seq, ..reader.fault(kind) }
 }
 
 fn check_known(reader: &ChainReader, known: Option<Position>) -> Result<(), ChainFault> {
     let last = reader.position();
     match known {
         Some(known) if known.seq == last.seq && known.hash != last.hash => {
-            let mut fault = reader.fault(FaultKind::Rewritten);
-            fault.seq = last.seq;
-            Err(fault)
+            Err(at(last.seq, reader, FaultKind::Rewritten))
         }
         _ => Ok(()),
     }

@@ -7,11 +7,14 @@
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::checkpoint::{Line, Signer};
 use super::directory::{self, Claimed};
 use super::record::{Position, RecordKind, SegmentHeader, encode, encoded_len};
 use super::recover::Tail;
+use super::signing::{KeyNotice, PublicKey, SigningKey};
 use super::state::SpoolState;
 use super::syncer::{SegmentFile, SyncRequest, Syncer, Waiter};
 use crate::access::{AuditError, Durability};
@@ -39,18 +42,30 @@ pub struct Writer {
     file_bytes: u64,
     last: Position,
     buffer: Vec<u8>,
+    /// None in tests of the chain alone.
+    signer: Option<Signer>,
+    /// What was signed and is not in the ledger yet.
+    signed: Arc<Mutex<Vec<Line>>>,
+}
+
+/// What a writer needs to go on with a chain.
+pub struct Beginning {
+    pub claimed: Claimed,
+    pub tail: Tail,
+    pub state: Arc<SpoolState>,
+    pub clock: Arc<dyn Clock>,
+    pub segment_bytes: u64,
+    pub open_segment: OpenSegment,
+    /// Who signs checkpoints, and what must go on record before.
+    pub signer: Option<(Signer, Vec<KeyNotice>)>,
 }
 
 impl Writer {
     /// Takes up the chain at its end; a chain without a clean end gets a record that says so.
-    pub fn start(
-        claimed: Claimed,
-        tail: Tail,
-        state: Arc<SpoolState>,
-        clock: Arc<dyn Clock>,
-        segment_bytes: u64,
-        open_segment: OpenSegment,
-    ) -> Result<Self, AuditError> {
+    pub fn start(beginning: Beginning) -> Result<Self, AuditError> {
+        let Beginning { claimed, tail, state, clock, segment_bytes, open_segment, signer } = beginning;
+        let (signer, notices) =
+            signer.map_or((None, Vec::new()), |(signer, notices)| (Some(signer), notices));
         let syncer = Syncer::start(Arc::clone(&state)).map_err(|error| AuditError(error.to_string()))?;
         let (file, file_bytes) = match tail.segment {
             Some((first_seq, bytes)) => (open_segment(Open::Existing { first_seq }), bytes),
@@ -68,12 +83,24 @@ impl Writer {
             file_bytes,
             last: tail.last,
             buffer: Vec::new(),
+            signer,
+            signed: Arc::default(),
         };
         if !tail.clean {
             tracing::warn!(cut = ?tail.cut, "the audit chain had no clean end; it goes on with a marker");
-            writer.mark(RecordKind::Recovered, serde_json::json!(tail.cut))?;
+            writer.mark(RecordKind::Recovered, &serde_json::json!(tail.cut))?;
+        }
+        let new_key = !notices.is_empty();
+        for notice in notices {
+            writer.own(RecordKind::Key, &serde_json::json!(notice))?;
+            writer.signed.lock().push(Line::Key(notice));
+        }
+        if new_key {
+            writer.checkpoint()?;
+        }
+        if new_key || !tail.clean {
             // Not by way of the syncer: nothing else is under way yet, and this may be an async caller.
-            writer.file.sync().map_err(|error| AuditError(error.to_string()))?;
+            writer.force()?;
         }
         Ok(writer)
     }
@@ -99,10 +126,45 @@ impl Writer {
         answer
     }
 
+    /// Signs for everything written so far.
+    pub fn checkpoint(&mut self) -> Result<(), AuditError> {
+        let Some(signer) = &mut self.signer else { return Ok(()) };
+        let checkpoint = signer.checkpoint(&self.claimed.replica, self.last, self.clock.now());
+        self.own(RecordKind::Checkpoint, &serde_json::json!(checkpoint))?;
+        self.signed.lock().push(Line::Checkpoint(checkpoint));
+        Ok(())
+    }
+
+    /// Hands over to a key that the one before announced.
+    pub fn change_key(&mut self, key: SigningKey, notices: Vec<KeyNotice>) -> Result<(), AuditError> {
+        let Some(signer) = &mut self.signer else { return Ok(()) };
+        signer.key = key;
+        for notice in notices {
+            self.own(RecordKind::Key, &serde_json::json!(notice))?;
+            self.signed.lock().push(Line::Key(notice));
+        }
+        Ok(())
+    }
+
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.signer.as_ref().map(|signer| signer.key.public())
+    }
+
+    /// Where what was signed waits for the ledger.
+    pub fn signed(&self) -> Arc<Mutex<Vec<Line>>> {
+        Arc::clone(&self.signed)
+    }
+
+    /// Says that everything up to a record is removed on purpose.
+    pub fn pruned(&mut self, through: u64, why: &str) -> Result<(), AuditError> {
+        self.mark(RecordKind::Pruned, &serde_json::json!({ "through": through, "why": why }))
+    }
+
     /// Ends the chain cleanly.
     pub fn close(mut self) -> Result<(), AuditError> {
         self.state.close();
-        self.mark(RecordKind::Closed, serde_json::json!({}))?;
+        self.checkpoint()?;
+        self.mark(RecordKind::Closed, &serde_json::json!({}))?;
         self.force()
     }
 
@@ -127,7 +189,7 @@ impl Writer {
     }
 
     /// Begins the next segment. The one before is on the disk first, so that only the last segment can
-    /// ever be torn.
+    /// ever be torn. The new one begins with a checkpoint of it, which can stand for it when it is pruned.
     fn roll(&mut self) -> Result<(), AuditError> {
         self.force()?;
         match (self.open_segment)(Open::New(&header_after(self.last, &self.claimed.replica))) {
@@ -137,15 +199,20 @@ impl Writer {
             }
             Err(error) => self.state.fail(format!("a segment cannot be created: {error}")),
         }
-        self.state.check()
+        self.state.check()?;
+        self.checkpoint()
     }
 
-    /// Appends a record of the chain's own.
-    fn mark(&mut self, kind: RecordKind, detail: serde_json::Value) -> Result<(), AuditError> {
+    /// Appends a record of the chain's own, with the time.
+    fn mark(&mut self, kind: RecordKind, detail: &serde_json::Value) -> Result<(), AuditError> {
         let mut payload = serde_json::json!({ "time_ms": self.clock.now() });
-        if let (Some(payload), serde_json::Value::Object(detail)) = (payload.as_object_mut(), detail) {
-            payload.extend(detail);
+        if let (Some(payload), Some(detail)) = (payload.as_object_mut(), detail.as_object()) {
+            payload.extend(detail.clone());
         }
+        self.own(kind, &payload)
+    }
+
+    fn own(&mut self, kind: RecordKind, payload: &serde_json::Value) -> Result<(), AuditError> {
         encode(&mut self.buffer, kind, payload.to_string().as_bytes(), &mut self.last);
         self.flush()
     }

@@ -1,28 +1,23 @@
-//! `tracegate audit`: questions to the record of a running gateway, and verification of its files.
-
-use std::path::{Path, PathBuf};
+//! `tracegate audit`: questions to the record of a running gateway; [`audit_verify`](super::audit_verify)
+//! checks its files.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
+use super::audit_key::RotateKeyArguments;
+use super::audit_verify::{ExportArguments, VerifyArguments};
 use super::client::{Client, print};
-use crate::audit::{Known, known_to_index};
-use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// Records, newest first
     Query(QueryArguments),
-    /// Check a whole spool offline; names the first record that was changed, removed or reordered
-    Verify {
-        /// The spool's directory, or a copy of it
-        directory: PathBuf,
-        /// The gateway's configuration: the chain is then also held against what the index knows
-        #[arg(long)]
-        config: Option<PathBuf>,
-        #[arg(long)]
-        json: bool,
-    },
+    /// Check a record offline; names the first record that was changed, removed, moved or forged
+    Verify(VerifyArguments),
+    /// Write records as JSON lines that keep their place in the chain, for `audit verify`
+    ExportChain(ExportArguments),
+    /// Make a new key that signs checkpoints, announced by the old one
+    RotateKey(RotateKeyArguments),
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +60,9 @@ pub(super) struct QueryArguments {
 pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
     match command {
         AuditCommand::Query(arguments) => query(arguments),
-        AuditCommand::Verify { directory, config, json } => verify(&directory, config.as_deref(), json),
+        AuditCommand::Verify(arguments) => super::audit_verify::run(arguments),
+        AuditCommand::ExportChain(arguments) => super::audit_verify::export(&arguments),
+        AuditCommand::RotateKey(arguments) => super::audit_key::run(arguments),
     }
 }
 
@@ -91,29 +88,5 @@ fn query(arguments: QueryArguments) -> anyhow::Result<()> {
     let columns =
         ["time_ms", "kind", "principal", "operation", "decision", "status", "securables", "trace_ids"];
     print(&answer, arguments.json, "events", &columns);
-    Ok(())
-}
-
-fn verify(directory: &Path, config: Option<&Path>, json: bool) -> anyhow::Result<()> {
-    let mut progress = |seq: u64| eprintln!("{seq} records checked");
-    let known = match config {
-        Some(file) => {
-            let config = Config::load(Some(file))?;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let url = config.database.url.as_deref();
-            let indexed = known_to_index(&config.audit, url, &config.server.data_dir);
-            Known { position: runtime.block_on(indexed)?, whole: config.audit.keep_segments }
-        }
-        None => Known::default(),
-    };
-    let verified = crate::audit::verify(directory, known, &mut progress)?;
-    if json {
-        super::print_line(&serde_json::to_string_pretty(&verified)?);
-    } else {
-        super::print_line(&format!(
-            "the chain is whole: records {} to {} of replica {}, last hash {}",
-            verified.first_seq, verified.last_seq, verified.replica, verified.last_hash
-        ));
-    }
     Ok(())
 }

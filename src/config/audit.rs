@@ -14,9 +14,26 @@ pub struct AuditConfig {
     /// Name of this replica in the record: letters, digits, `.`, `_` and `-`. It must differ between
     /// replicas and stay the same over restarts. Default: a random id kept in the directory.
     pub replica: Option<String>,
-    /// Whether segments stay after the index has taken them. Without them `audit verify` can check
-    /// only what is left. Default: true.
+    /// Whether segments stay after the index has taken them, until their time is over. Without them
+    /// `audit verify` can check only what is left. Default: true.
     pub keep_segments: bool,
+    /// Minutes between signed checkpoints; one is also made for each new segment and at the end.
+    /// Default: 60.
+    pub checkpoint_minutes: u32,
+    /// File of the Ed25519 key that signs checkpoints, in PEM. Default: `audit-signing-key.pem` in the
+    /// data directory, made at the first start.
+    pub signing_key_file: Option<PathBuf>,
+    /// Second place for checkpoints, out of this host's hands: `file:/path`, or a URL (http, https) to
+    /// which each is sent by POST, in order. Default: none.
+    pub checkpoint_mirror: Option<String>,
+    /// Days after which records of reads go. Default: they stay.
+    pub retention_days_reads: Option<u32>,
+    /// Days after which records of changes and of policy go. Default: they stay.
+    pub retention_days_changes: Option<u32>,
+    /// Days after which records of refusals go. Default: they stay.
+    pub retention_days_denials: Option<u32>,
+    /// Why nothing may be removed now (text). While it is set no record is, of whatever age. Default: none.
+    pub legal_hold: Option<String>,
 }
 
 impl Default for AuditConfig {
@@ -27,6 +44,13 @@ impl Default for AuditConfig {
             max_spool_bytes: 10 << 30,
             replica: None,
             keep_segments: true,
+            checkpoint_minutes: 60,
+            signing_key_file: None,
+            checkpoint_mirror: None,
+            retention_days_reads: None,
+            retention_days_changes: None,
+            retention_days_denials: None,
+            legal_hold: None,
         }
     }
 }
@@ -37,6 +61,17 @@ impl AuditConfig {
     /// The spool's directory, given the data directory.
     pub fn directory_in(&self, data_dir: &Path) -> PathBuf {
         self.directory.clone().unwrap_or_else(|| data_dir.join("audit"))
+    }
+
+    /// The key that signs checkpoints, given the data directory.
+    pub fn signing_key_in(&self, data_dir: &Path) -> PathBuf {
+        self.signing_key_file.clone().unwrap_or_else(|| data_dir.join("audit-signing-key.pem"))
+    }
+
+    /// Whether no segment is ever removed, so that a chain must be there from its first record on.
+    pub fn keeps_everything(&self) -> bool {
+        let retention = [self.retention_days_reads, self.retention_days_changes, self.retention_days_denials];
+        self.keep_segments && retention.iter().all(Option::is_none)
     }
 
     /// Whether this may name a replica: it stands in file contents, cursors and database keys.
@@ -58,6 +93,29 @@ impl AuditConfig {
                 "`audit.max_spool_bytes` is {}; it must be at least `audit.segment_bytes` ({})",
                 self.max_spool_bytes, self.segment_bytes
             ));
+        }
+        if self.checkpoint_minutes == 0 {
+            problems.push("`audit.checkpoint_minutes` is 0; it must be at least 1".to_owned());
+        }
+        if let Some(mirror) = &self.checkpoint_mirror
+            && !["file:/", "http://", "https://"].iter().any(|scheme| mirror.starts_with(scheme))
+        {
+            problems.push(
+                "`audit.checkpoint_mirror` must be `file:` and an absolute path, or an http or https URL"
+                    .to_owned(),
+            );
+        }
+        for (key, days) in [
+            ("reads", self.retention_days_reads),
+            ("changes", self.retention_days_changes),
+            ("denials", self.retention_days_denials),
+        ] {
+            if days == Some(0) {
+                problems.push(format!("`audit.retention_days_{key}` is 0; it must be at least 1"));
+            }
+        }
+        if self.legal_hold.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+            problems.push("`audit.legal_hold` is empty; say why nothing may be removed".to_owned());
         }
         if let Some(name) = self.replica.as_deref().filter(|name| !Self::is_replica_name(name)) {
             problems.push(format!(
@@ -83,6 +141,13 @@ mod tests {
             toml::from_str("segment_bytes = 10\nmax_spool_bytes = 5\nreplica = 'a b'").unwrap();
         bad.validate(&mut problems);
         assert_eq!(problems.len(), 3, "{problems:?}");
+
+        let bad: AuditConfig = toml::from_str(
+            "checkpoint_minutes = 0\ncheckpoint_mirror = 'ftp://x'\nretention_days_reads = 0\nlegal_hold = ' '",
+        )
+        .unwrap();
+        bad.validate(&mut problems);
+        assert_eq!(problems.len(), 7, "{problems:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub struct DatabaseConfig {
     /// serves one replica.
     pub url: Option<String>,
     /// Connections held open at most, per replica (count, 1 to 1000). SQLite uses them for reads and one
-    /// more for writes.
+    /// more for writes, PostgreSQL one more to hear of policy changes.
     pub max_connections: u32,
 }
 

@@ -9,9 +9,13 @@ use serde::Deserialize;
 pub struct PolicyConfig {
     /// A levels file in place of the built-in one (`policies/levels.csv`).
     pub levels_file: Option<PathBuf>,
+    /// A casbin model that must mean the same as the built-in one (`policies/model.conf`); with any other the
+    /// gateway does not start. For those who keep their policy under review outside.
+    pub model_file: Option<PathBuf>,
     /// A policy that could not be confirmed for so long answers 503, in milliseconds.
     pub max_staleness_ms: u64,
-    /// How often the policy version is confirmed with the database, in milliseconds.
+    /// How often the policy version is confirmed with the database, in milliseconds. PostgreSQL also tells
+    /// of each change at once.
     pub poll_ms: u64,
     /// Of so many live decisions one is made again by casbin, in the background; 0 for none. Default: 100.
     pub casbin_sample: u64,
@@ -23,6 +27,7 @@ impl Default for PolicyConfig {
     fn default() -> Self {
         Self {
             levels_file: None,
+            model_file: None,
             max_staleness_ms: 5_000,
             poll_ms: 500,
             casbin_sample: 100,

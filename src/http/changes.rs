@@ -35,7 +35,7 @@ pub(super) async fn remove_grant(
 /// Puts a committed change in force on this replica and records it.
 pub(super) async fn settle(app: &App, trail: &Trail, change: Change) -> Result<(), Refusal> {
     if change.changed {
-        app.reload_policy().await?;
+        app.confirm_policy().await?;
         trail.policy_change(change.policy_change, change.version).await?;
     }
     Ok(())

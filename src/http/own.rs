@@ -1,6 +1,7 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
 mod audit;
+mod checkpoints;
 mod explain;
 mod grants;
 mod openapi;
@@ -49,6 +50,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.group.add" => principals::add_member(call, trail).await?,
         "tracegate.group.remove" => principals::remove_member(call, trail).await?,
         "tracegate.audit.events" => audit::events(call).await?,
+        "tracegate.audit.checkpoints" => checkpoints::list(call)?,
         _ => return Err(Refusal::UnknownEndpoint),
     };
     Ok(pages::written(200, &object))

@@ -13,6 +13,26 @@ use crate::clock::UnixMillis;
 /// The model that the engine is compiled from. Another one cannot be used.
 pub const MODEL: &str = include_str!("../../policies/model.conf");
 
+/// Accepts the model that the engine is compiled from, however it is spaced and commented, and no other: the
+/// engine would not decide as another one says.
+pub fn accept_model(text: &str) -> Result<(), String> {
+    let meaning = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        lines
+            .map(|line| line.chars().filter(|c| !c.is_whitespace()).collect::<String>())
+            .filter(|line| !line.is_empty())
+            .collect()
+    };
+    let (ours, theirs) = (meaning(MODEL), meaning(text));
+    match theirs.iter().zip(&ours).find(|(their, our)| their != our) {
+        _ if theirs == ours => Ok(()),
+        Some((their, our)) => Err(format!(
+            "is not the model that this version decides by: it says `{their}` instead of `{our}`"
+        )),
+        None => Err("is not the model that this version decides by: it has lines more or less".to_owned()),
+    }
+}
+
 /// What nobody can be granted: stands for a privilege on a securable for which it means nothing.
 const INAPPLICABLE: &str = "inapplicable";
 /// What an owner has on the owned securable itself, in the matcher of the model.
@@ -115,4 +135,25 @@ fn bundles(snapshot: &Snapshot) -> impl Iterator<Item = Vec<String>> {
         set.map(move |privilege| line(privilege, given.as_str()))
     });
     given.chain(snapshot.levels.owned().iter().map(move |privilege| line(privilege, OWNED)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_model_that_is_compiled_in_is_accepted() {
+        assert_eq!(accept_model(MODEL), Ok(()));
+        assert_eq!(accept_model(&MODEL.replace(" = ", "=").replace('\n', "\n\n# said otherwise\n")), Ok(()));
+        let permissive = MODEL.replace("&& !some(where (p.eft == deny))", "");
+        assert!(accept_model(&permissive).unwrap_err().contains("e=some"));
+        assert!(accept_model("").is_err() && accept_model(&format!("{MODEL}\nm = true")).is_err());
+    }
+
+    #[test]
+    fn names_are_written_so_that_every_reader_takes_them_alike() {
+        assert_eq!(escaped("user:ann@example.com"), "user:ann@example.com");
+        assert_eq!(escaped("registered_model:a, (b) 50%"), "registered_model:a%2C%20%28b%29%2050%25");
+        assert_eq!(escaped("group:é"), "group:%C3%A9");
+    }
 }

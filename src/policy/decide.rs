@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use super::fault::{Fault, fault};
 use super::levels::PrivilegeSet;
 use super::people::ADMINS;
 use super::rows::{Entry, NONE, Row};
@@ -44,7 +45,8 @@ struct Reach {
     below: PrivilegeSet,
     /// To the securable itself.
     here: PrivilegeSet,
-    denied: PrivilegeSet,
+    denied_below: PrivilegeSet,
+    denied_here: PrivilegeSet,
 }
 
 impl Snapshot {
@@ -94,14 +96,18 @@ impl Snapshot {
     fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
         let (identities, inactive) = match self.people.find(principal) {
             Some((_, person)) => (&*person.identities, person.inactive),
-            None => (self.people.strangers_identities(), false),
+            None if fault(Fault::StrangersAreNobody) => (&[][..], false),
+            None => (self.people.strangers_identities(principal), false),
         };
         let mut asserted = asserted.iter().filter_map(|group| self.people.find(group)).peekable();
         if asserted.peek().is_none() {
             return Subject { identities: Cow::Borrowed(identities), inactive };
         }
         let mut identities = identities.to_vec();
-        asserted.for_each(|(_, group)| identities.extend(group.identities.iter()));
+        asserted.for_each(|(index, group)| match fault(Fault::AssertedGroupsNotClosed) {
+            true => identities.push(index),
+            false => identities.extend(group.identities.iter()),
+        });
         identities.sort_unstable();
         identities.dedup();
         Subject { identities: Cow::Owned(identities), inactive }
@@ -130,7 +136,7 @@ impl Snapshot {
         known: u32,
         now: UnixMillis,
     ) -> PrivilegeSet {
-        if subject.inactive {
+        if subject.inactive && !fault(Fault::DeactivationIgnored) {
             return PrivilegeSet::EMPTY;
         }
         let granted = if kind.is_catalog_plane() {
@@ -138,7 +144,7 @@ impl Snapshot {
         } else {
             self.in_workspace(subject, known, now)
         };
-        granted.both(self.levels.applicable(kind))
+        if fault(Fault::InapplicableAllowed) { granted } else { granted.both(self.levels.applicable(kind)) }
     }
 
     /// Nothing but the grants on the way up counts.
@@ -147,9 +153,9 @@ impl Snapshot {
         for row in self.upwards(known) {
             let reach = self.reach(row, subject, now);
             total.below = total.below.union(reach.below);
-            total.denied = total.denied.union(reach.denied);
+            total.denied_below = total.denied_below.union(reach.denied_below);
         }
-        after_denial(subject, total.below, total.denied)
+        after_denial(subject, total.below, total.denied_below)
     }
 
     /// The way down from the metastore, as gates on it decide what is reached.
@@ -173,9 +179,10 @@ impl Snapshot {
         let mut at_last = PrivilegeSet::EMPTY;
         let (mut may_use, mut may_enter, mut may_enter_above) = (true, true, true);
         for (kind, reach) in way[..length].iter().rev() {
-            inherited.denied = inherited.denied.union(reach.denied);
-            at_last = after_denial(subject, inherited.below.union(reach.here), inherited.denied);
+            let denied = inherited.denied_below.union(reach.denied_here);
+            at_last = after_denial(subject, inherited.below.union(reach.here), denied);
             inherited.below = inherited.below.union(reach.below);
+            inherited.denied_below = inherited.denied_below.union(reach.denied_below);
             may_enter_above = may_enter;
             let gate = match kind {
                 SecurableKind::Catalog => Some((Privilege::UseCatalog, Privilege::EnterCatalog)),
@@ -183,11 +190,14 @@ impl Snapshot {
                 _ => None,
             };
             if let Some((using, entering)) = gate {
-                may_use &= at_last.has(using);
+                may_use &= at_last.has(using)
+                    || fault(Fault::CatalogGateSkipped) && *kind == SecurableKind::Catalog
+                    || fault(Fault::SchemaGateSkipped) && *kind == SecurableKind::Schema;
                 may_enter &= at_last.has(entering);
             }
         }
-        let open = self.levels.open(may_use, may_enter_above);
+        let may_manage = may_enter_above && (may_use || !fault(Fault::ManageNeedsUse));
+        let open = self.levels.open(may_use, may_manage);
         at_last.both(open)
     }
 
@@ -198,7 +208,7 @@ impl Snapshot {
             next = row.parent;
             Some(row)
         })
-        .take(DEEPEST)
+        .take(if fault(Fault::DeepTreeCut) { 4 } else { DEEPEST })
     }
 
     fn reach(&self, row: &Row, subject: &Subject<'_>, now: UnixMillis) -> Reach {
@@ -207,13 +217,15 @@ impl Snapshot {
             if !entry.in_force(now) {
                 return;
             }
-            match entry.effect {
-                Effect::Allow => {
-                    reach.below = reach.below.union(self.levels.set(entry.given));
-                    reach.here = reach.here.union(self.levels.set_here(entry.given));
-                }
-                Effect::Deny => reach.denied = reach.denied.union(self.levels.set(entry.given)),
-            }
+            let (below, here) = match entry.effect {
+                Effect::Allow => (&mut reach.below, &mut reach.here),
+                Effect::Deny => (&mut reach.denied_below, &mut reach.denied_here),
+            };
+            let (inherited, own) = (self.levels.set(entry.given), self.levels.set_here(entry.given));
+            let owner_inherited = fault(Fault::OwnerInherited) && entry.effect == Effect::Allow;
+            let owners_deny_forgotten = fault(Fault::OwnersDenyForgotten) && entry.effect == Effect::Deny;
+            *below = below.union(if owner_inherited { own } else { inherited });
+            *here = here.union(if owners_deny_forgotten { inherited } else { own });
         });
         reach
     }
@@ -227,7 +239,8 @@ impl Row {
             return;
         }
         let mut rest = &self.entries[..];
-        for identity in subject.identities.iter() {
+        let most = subject.identities.len() - usize::from(fault(Fault::LastRunMissed));
+        for identity in subject.identities.iter().take(most).skip(usize::from(fault(Fault::FirstRunMissed))) {
             rest = &rest[rest.partition_point(|entry| entry.principal < *identity)..];
             rest.iter().take_while(|entry| entry.principal == *identity).for_each(&mut visit);
         }
@@ -236,5 +249,6 @@ impl Row {
 
 /// A deny beats every allow but an administrator's.
 fn after_denial(subject: &Subject<'_>, allowed: PrivilegeSet, denied: PrivilegeSet) -> PrivilegeSet {
-    if subject.is_admin() { allowed } else { allowed.minus(denied) }
+    let bound = !subject.is_admin() || fault(Fault::DenyBindsAdministrators);
+    if bound && !fault(Fault::DenyIgnored) { allowed.minus(denied) } else { allowed }
 }

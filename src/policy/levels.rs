@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::fault::{Fault, fault};
 use super::gates::is_gated;
 use crate::access::{Given, LEVELS, Privilege, SecurableKind};
 
@@ -130,7 +131,13 @@ impl Levels {
             used: of(&|one| is_gated(one) && one != Privilege::Manage),
         };
         levels.extend("ALL", every());
-        levels.extend("ALL_PRIVILEGES", every().filter(|privilege| privilege.in_all_privileges()));
+        levels.extend(
+            "ALL_PRIVILEGES",
+            every().filter(|privilege| {
+                privilege.in_all_privileges()
+                    || fault(Fault::ManageInAllPrivileges) && *privilege == Privilege::Manage
+            }),
+        );
         levels.extend("OWNER", every().filter(|privilege| privilege.of_owner_below()));
         let warehouse = [Privilege::WarehouseUse, Privilege::WarehouseMonitor, Privilege::WarehouseManage];
         levels.extend("CAN_USE", warehouse[..1].iter().copied());

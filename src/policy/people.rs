@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::fault::{Fault, fault};
 use super::names::Names;
 use super::shared_vec::SharedVec;
 use crate::access::{Principal, PrincipalKind};
@@ -49,9 +50,10 @@ impl People {
         Some((index, self.get(index)?))
     }
 
-    /// What somebody acts as of whom policy knows nothing: a member of `users`.
-    pub fn strangers_identities(&self) -> &[u32] {
-        self.get(USERS).map_or(&[], |users| &users.identities)
+    /// What somebody acts as of whom policy knows nothing: whoever can call is a member of `users`.
+    pub fn strangers_identities(&self, stranger: &Principal) -> &[u32] {
+        let users = self.get(USERS).filter(|_| is_caller(stranger));
+        users.map_or(&[], |users| &users.identities)
     }
 
     pub fn intern(&mut self, principal: &Principal) -> u32 {
@@ -75,7 +77,10 @@ impl People {
     pub fn set_member(&mut self, group: u32, member: u32, joined: bool) {
         self.change(member, |person| person.groups = with(&person.groups, group, joined));
         self.change(group, |person| person.members = with(&person.members, member, joined));
-        let below = self.below(member);
+        if !joined && fault(Fault::StaleAfterLeave) {
+            return;
+        }
+        let below = if fault(Fault::StaleForNested) { vec![member] } else { self.below(member) };
         self.renew_identities(&below);
     }
 
@@ -123,7 +128,8 @@ impl People {
         while let Some(current) = order.get(next).copied() {
             next += 1;
             let Some(person) = self.get(current) else { continue };
-            let callers = if current == USERS { self.callers() } else { Vec::new() };
+            let everyone = current == USERS && !fault(Fault::StaleForUsers);
+            let callers = if everyone { self.callers() } else { Vec::new() };
             order
                 .extend(person.members.iter().copied().chain(callers).filter(|member| found.insert(*member)));
         }
@@ -172,8 +178,9 @@ impl People {
         }
         let caller = self.names.name(index).is_some_and(is_caller);
         let above: Vec<u32> = person.groups.iter().copied().chain(caller.then_some(USERS)).collect();
+        let counted = if fault(Fault::FirstGroupOnly) { 1 } else { above.len() };
         let mut identities = vec![index];
-        for group in above {
+        for group in above.into_iter().take(counted) {
             identities.extend(self.identities_of(group, stale, renewed, depth + 1).iter());
         }
         identities.sort_unstable();

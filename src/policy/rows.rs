@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fault::{Fault, fault};
 use super::names::Names;
 use super::shared_vec::SharedVec;
 use crate::access::{Effect, Given, GrantId, Securable, SecurableKind};
@@ -26,7 +27,8 @@ pub(super) const NEVER: UnixMillis = UnixMillis(i64::MAX);
 
 impl Entry {
     pub fn in_force(&self, now: UnixMillis) -> bool {
-        self.ends == NEVER || now < self.ends
+        let late = fault(Fault::ExpiryLate) && now == self.ends;
+        self.ends == NEVER || now < self.ends || late || fault(Fault::ExpiryIgnored)
     }
 }
 
@@ -85,9 +87,9 @@ impl Rows {
     }
 
     pub fn insert(&mut self, index: u32, entry: Entry) {
-        self.remove(index, entry.id);
         self.change(index, |row| {
             let place = row.entries.partition_point(|other| other.principal <= entry.principal);
+            let place = if fault(Fault::InsertedUnsorted) { row.entries.len() } else { place };
             let (before, after) = row.entries.split_at(place);
             row.entries = [before, &[entry], after].concat().into();
         });
@@ -98,6 +100,9 @@ impl Rows {
         let entries = &self.get(index)?.entries;
         let place = entries.iter().position(|entry| entry.id == id)?;
         let removed = entries[place];
+        if fault(Fault::RevokeIgnored) {
+            return Some(removed);
+        }
         let rest = [&entries[..place], &entries[place + 1..]].concat();
         self.change(index, |row| row.entries = rest.into());
         Some(removed)

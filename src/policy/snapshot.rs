@@ -27,6 +27,7 @@
 
 use std::sync::Arc;
 
+use super::fault::{Fault, fault};
 use super::levels::Levels;
 use super::people::{ADMINS, People, with};
 use super::publication::Versioned;
@@ -83,6 +84,10 @@ impl Snapshot {
                 self.people.change(index, |person| person.inactive = !active);
             }
             PolicyEdit::Grant(rule) => {
+                // Written again, whatever it was: what this version cannot read gives nothing any more.
+                if !fault(Fault::ReplacedStays) {
+                    self.revoke(rule);
+                }
                 let Ok(given) = rule.privilege.parse::<Given>() else { return Ok(()) };
                 let (principal, securable) =
                     (self.people.intern(&rule.principal), self.rows.intern(&rule.securable));
@@ -95,18 +100,8 @@ impl Snapshot {
                 if rule.privilege.parse::<Given>().is_err() {
                     return Ok(());
                 }
-                let removed = self.rows.names.find(&rule.securable).and_then(|securable| {
-                    self.rows.remove(securable, rule.id).map(|entry| (securable, entry.principal))
-                });
-                let (securable, principal) =
-                    removed.ok_or_else(|| format!("grant {} is not on `{}`", rule.id.0, rule.securable))?;
-                let entries =
-                    self.rows.get(securable).map(|row| Arc::clone(&row.entries)).unwrap_or_default();
-                if !entries.iter().any(|entry| entry.principal == principal) {
-                    self.people.change(principal, |person| {
-                        person.granted = with(&person.granted, securable, false);
-                    });
-                }
+                self.revoke(rule)
+                    .ok_or_else(|| format!("grant {} is not on `{}`", rule.id.0, rule.securable))?;
             }
             PolicyEdit::Join { group, member } => {
                 let (group, member) = (self.people.intern(group), self.people.intern(member));
@@ -119,7 +114,9 @@ impl Snapshot {
             }
             PolicyEdit::Place { securable, parent } => {
                 let (securable, parent) = (self.rows.intern(securable), self.rows.intern(parent));
-                self.rows.place(securable, parent);
+                if !fault(Fault::MoveIgnored) {
+                    self.rows.place(securable, parent);
+                }
             }
             PolicyEdit::Unplace { securable } => {
                 let index = self.rows.intern(securable);
@@ -128,6 +125,19 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Removes the grant of this id from its securable, if it is there.
+    fn revoke(&mut self, rule: &Rule) -> Option<()> {
+        let securable = self.rows.names.find(&rule.securable)?;
+        let principal = self.rows.remove(securable, rule.id)?.principal;
+        let left = &self.rows.get(securable)?.entries;
+        if !left.iter().any(|entry| entry.principal == principal) {
+            self.people.change(principal, |person| {
+                person.granted = with(&person.granted, securable, false);
+            });
+        }
+        Some(())
     }
 
     pub fn principal_index(&self, principal: &Principal) -> Option<u32> {

@@ -7,6 +7,7 @@
 //! each its own records.
 
 mod query;
+mod retention;
 mod rows;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use sqlx::sqlite::{
 };
 
 pub use query::{AuditCursor, AuditEntry, AuditPage, AuditQuery, MalformedCursor};
+pub use retention::{ChainRow, Removal};
 pub use rows::{IndexRow, RowBody};
 
 #[derive(Debug, thiserror::Error)]

@@ -16,13 +16,14 @@ const REASON_LIMIT: usize = 1000;
 /// Ids in one statement.
 const CHUNK: usize = 500;
 
+macro_rules! columns {
+    () => {
+        "id, principal, securable, privilege, effect, reason, expires_at_ms, granted_by, granted_at_ms"
+    };
+}
 macro_rules! select_grants {
     ($end:literal) => {
-        concat!(
-            "SELECT id, principal, securable, privilege, effect, reason, expires_at_ms, granted_by, \
-             granted_at_ms FROM grants ",
-            $end
-        )
+        concat!("SELECT ", columns!(), " FROM grants ", $end)
     };
 }
 pub(super) const ALL_GRANTS: &str = select_grants!("ORDER BY id");
@@ -114,35 +115,15 @@ pub(super) async fn write(
     by: &str,
     now: UnixMillis,
 ) -> Result<Written, StoreError> {
-    let given = check(grant)?;
-    let grant = NewGrant { privilege: given.as_str().to_owned(), ..grant.clone() };
+    let grant = canonical(grant)?;
     principals::ensure(policy, &grant.principal, by, now).await?;
-    let query = if given == Given::OWNER {
-        sqlx::query(select_grants!("WHERE securable = $1 AND privilege = $2 AND effect = $3"))
-    } else {
-        sqlx::query(select_grants!(
-            "WHERE securable = $1 AND privilege = $2 AND effect = $3 AND principal = $4"
-        ))
-    };
-    let query =
-        query.bind(grant.securable.to_string()).bind(grant.privilege.clone()).bind(grant.effect.as_str());
-    let query = if given == Given::OWNER { query } else { query.bind(grant.principal.to_string()) };
-    let old = query.fetch_optional(&mut *policy.transaction).await?.as_ref().map(read).transpose()?;
-    if let Some(old) = &old {
-        if old.grant == grant {
-            return Ok(Written { grant: old.clone(), replaced: Some(old.clone()), changed: false });
-        }
-        if old.grant.principal != grant.principal {
-            remove(policy, old.id).await?;
-        }
-    }
-    let row = sqlx::query(
+    let is_owner = grant.privilege == Given::OWNER.as_str();
+    let mut replaced = if is_owner { remove_other_owner(policy, &grant).await? } else { None };
+    let written = |id, grant| Grant { id: GrantId(id), grant, granted_by: by.to_owned(), granted_at: now };
+    let inserted = sqlx::query(
         "INSERT INTO grants (principal, securable, privilege, effect, reason, expires_at_ms, \
              granted_by, granted_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-         ON CONFLICT (principal, securable, privilege, effect) DO UPDATE SET \
-             reason = excluded.reason, expires_at_ms = excluded.expires_at_ms, \
-             granted_by = excluded.granted_by, granted_at_ms = excluded.granted_at_ms \
-         RETURNING id",
+         ON CONFLICT (principal, securable, privilege, effect) DO NOTHING RETURNING id",
     )
     .bind(grant.principal.to_string())
     .bind(grant.securable.to_string())
@@ -152,27 +133,82 @@ pub(super) async fn write(
     .bind(grant.expires_at.map(|time| time.0))
     .bind(by)
     .bind(now.0)
+    .fetch_optional(&mut *policy.transaction)
+    .await?;
+    let grant = if let Some(row) = inserted {
+        written(row.try_get(0)?, grant)
+    } else {
+        let old = same(policy, &grant).await?;
+        if old.grant == grant {
+            return Ok(Written { grant: old, replaced: None, changed: false });
+        }
+        sqlx::query(
+            "UPDATE grants SET reason = $1, expires_at_ms = $2, granted_by = $3, granted_at_ms = $4 \
+             WHERE id = $5",
+        )
+        .bind(grant.reason.clone())
+        .bind(grant.expires_at.map(|time| time.0))
+        .bind(by)
+        .bind(now.0)
+        .bind(old.id.0)
+        .execute(&mut *policy.transaction)
+        .await?;
+        let grant = written(old.id.0, grant);
+        replaced = Some(old);
+        grant
+    };
+    policy.edit(PolicyEdit::Grant(grant.rule()));
+    Ok(Written { grant, replaced, changed: true })
+}
+
+/// The grant that differs from this one in nothing but its reason and its end.
+async fn same(policy: &mut PolicyTransaction, grant: &NewGrant) -> Result<Grant, StoreError> {
+    let row = sqlx::query(select_grants!(
+        "WHERE principal = $1 AND securable = $2 AND privilege = $3 AND effect = $4"
+    ))
+    .bind(grant.principal.to_string())
+    .bind(grant.securable.to_string())
+    .bind(grant.privilege.clone())
+    .bind(grant.effect.as_str())
     .fetch_one(&mut *policy.transaction)
     .await?;
-    let id = GrantId(row.try_get(0)?);
-    let grant = Grant { id, grant, granted_by: by.to_owned(), granted_at: now };
-    policy.edit(PolicyEdit::Grant(grant.rule()));
-    Ok(Written { grant, replaced: old, changed: true })
+    read(&row)
+}
+
+async fn remove_other_owner(
+    policy: &mut PolicyTransaction,
+    grant: &NewGrant,
+) -> Result<Option<Grant>, StoreError> {
+    let owner =
+        sqlx::query("SELECT id FROM grants WHERE securable = $1 AND privilege = 'OWNER' AND principal <> $2")
+            .bind(grant.securable.to_string())
+            .bind(grant.principal.to_string())
+            .fetch_optional(&mut *policy.transaction)
+            .await?;
+    match owner {
+        Some(row) => remove(policy, GrantId(row.try_get(0)?)).await,
+        None => Ok(None),
+    }
 }
 
 /// Removes the grant of this id, if there is one, and answers what it was.
 pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Result<Option<Grant>, StoreError> {
-    let old = sqlx::query(select_grants!("WHERE id = $1"))
+    let old = sqlx::query(concat!("DELETE FROM grants WHERE id = $1 RETURNING ", columns!()))
         .bind(id.0)
         .fetch_optional(&mut *policy.transaction)
         .await?;
     let Some(old) = old.as_ref().map(read).transpose()? else { return Ok(None) };
-    sqlx::query("DELETE FROM grants WHERE id = $1").bind(id.0).execute(&mut *policy.transaction).await?;
     policy.edit(PolicyEdit::Revoke(old.rule()));
     Ok(Some(old))
 }
 
-fn check(grant: &NewGrant) -> Result<Given, StoreError> {
+/// The statement that removes the grants of these ids and answers what they were.
+pub(super) fn delete_of_ids(ids: &str) -> String {
+    format!(concat!("DELETE FROM grants WHERE id IN ({}) RETURNING ", columns!()), ids)
+}
+
+/// The grant as it is stored, if it can be.
+pub(super) fn canonical(grant: &NewGrant) -> Result<NewGrant, StoreError> {
     let given: Given = grant
         .privilege
         .parse()
@@ -196,7 +232,7 @@ fn check(grant: &NewGrant) -> Result<Given, StoreError> {
             "a grant's reason has at most {REASON_LIMIT} characters and no control characters"
         )));
     }
-    Ok(given)
+    Ok(NewGrant { privilege: given.as_str().to_owned(), ..grant.clone() })
 }
 
 pub(super) fn read(row: &AnyRow) -> Result<Grant, StoreError> {

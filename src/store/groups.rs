@@ -106,11 +106,18 @@ pub(super) async fn leave(
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    if let Some(nesting) = &mut policy.nesting {
-        nesting.remove(&group.to_string(), &member.to_string());
-    }
-    policy.edit(PolicyEdit::Leave { group: group.clone(), member: member.clone() });
+    policy.left(group, member);
     Ok(true)
+}
+
+impl PolicyTransaction {
+    /// Notes that a member left.
+    pub fn left(&mut self, group: &Principal, member: &Principal) {
+        if let Some(nesting) = &mut self.nesting {
+            nesting.remove(&group.to_string(), &member.to_string());
+        }
+        self.edit(PolicyEdit::Leave { group: group.clone(), member: member.clone() });
+    }
 }
 
 /// How many users and service principals that may authenticate are administrators, through whatever group.

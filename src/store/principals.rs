@@ -1,13 +1,16 @@
 //! Principals: users, service principals and groups that Tracegate knows of.
 
 use serde_json::json;
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, groups, rows};
 use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
+
+/// Principals in one statement.
+const CHUNK: usize = 500;
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PrincipalRecord {
@@ -109,22 +112,40 @@ pub(super) async fn ensure(
     by: &str,
     now: UnixMillis,
 ) -> Result<bool, StoreError> {
-    if policy.known.contains(principal) {
-        return Ok(false);
+    Ok(ensure_all(policy, [principal].into_iter(), by, now).await? == 1)
+}
+
+/// Makes all of them known, and answers how many were not.
+pub(super) async fn ensure_all(
+    policy: &mut PolicyTransaction,
+    principals: impl Iterator<Item = &Principal>,
+    by: &str,
+    now: UnixMillis,
+) -> Result<usize, StoreError> {
+    let mut unsure: Vec<&Principal> = Vec::new();
+    for principal in principals {
+        if policy.known.insert(principal.clone()) {
+            unsure.push(principal);
+        }
     }
-    let done = sqlx::query(
-        "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES ($1, 1, $2, $3) \
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(principal.to_string())
-    .bind(now.0)
-    .bind(by)
-    .execute(&mut *policy.transaction)
-    .await?;
-    policy.known.insert(principal.clone());
-    let is_new = done.rows_affected() == 1;
-    if is_new {
-        policy.edit(PolicyEdit::Principal { principal: principal.clone(), active: true });
+    let mut added = 0;
+    for chunk in unsure.chunks(CHUNK) {
+        let values: Vec<String> =
+            (3..chunk.len() + 3).map(|place| format!("(${place}, 1, $1, $2)")).collect();
+        let statement = format!(
+            "INSERT INTO principals (id, active, created_at_ms, created_by) VALUES {} \
+             ON CONFLICT (id) DO NOTHING RETURNING id",
+            values.join(", ")
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement)).bind(now.0).bind(by);
+        for principal in chunk {
+            query = query.bind(principal.to_string());
+        }
+        for row in query.fetch_all(&mut *policy.transaction).await? {
+            let principal = rows::parsed(&row, "id")?;
+            policy.edit(PolicyEdit::Principal { principal, active: true });
+            added += 1;
+        }
     }
-    Ok(is_new)
+    Ok(added)
 }

@@ -1,9 +1,18 @@
 //! One suite over both databases: whatever the store promises, it promises on SQLite and on PostgreSQL.
 
+mod apply;
 mod claims;
 mod concurrency;
+mod edits;
+mod feed;
+mod migration;
+mod ownership;
+mod picture;
 mod policy;
+mod reading;
 mod tokens;
+
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::Store;
 use super::test_postgres::TestDatabase;
@@ -22,13 +31,32 @@ enum TestStore {
 
 impl TestStore {
     async fn open(&self) -> Store {
-        let (config, directory) = match self {
-            Self::Sqlite(directory) => (DatabaseConfig::default(), directory),
-            Self::Postgres(database, directory) => {
-                (DatabaseConfig { url: Some(database.url.clone()), ..Default::default() }, directory)
-            }
+        self.open_with(DatabaseConfig::default().max_connections).await
+    }
+
+    async fn open_with(&self, max_connections: u32) -> Store {
+        let (url, directory) = match self {
+            Self::Sqlite(directory) => (None, directory),
+            Self::Postgres(database, directory) => (Some(database.url.clone()), directory),
         };
-        Store::open(&config, directory.path()).await.unwrap()
+        Store::open(&DatabaseConfig { url, max_connections }, directory.path()).await.unwrap()
+    }
+
+    /// A connection of its own, past the store.
+    async fn connect(&self) -> sqlx::AnyConnection {
+        sqlx::any::install_default_drivers();
+        let url = match self {
+            Self::Sqlite(directory) => format!("sqlite://{}/state.db?mode=rwc", directory.path().display()),
+            Self::Postgres(database, _) => database.url.clone(),
+        };
+        sqlx::AnyConnection::connect(&url).await.unwrap()
+    }
+
+    /// Does to the database what the store would not.
+    async fn run(&self, statement: &str) {
+        let mut connection = self.connect().await;
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Metrics {
     unknown_routes: Counter,
     pub policy_version: Gauge,
     pub audit_backlog: Gauge,
+    pub decisions_compared: Gauge,
+    pub decisions_mismatched: Gauge,
+    pub audit_mirror_lag: Gauge,
     otlp: OnceLock<Otlp>,
 }
 
@@ -51,6 +54,9 @@ impl Default for Metrics {
             unknown_routes: Counter::default(),
             policy_version: Gauge::default(),
             audit_backlog: Gauge::default(),
+            decisions_compared: Gauge::default(),
+            decisions_mismatched: Gauge::default(),
+            audit_mirror_lag: Gauge::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -80,9 +86,24 @@ impl Default for Metrics {
         );
         registry.register("policy_version", "The policy version in force", metrics.policy_version.clone());
         registry.register(
+            "policy_decisions_compared",
+            "Live decisions that casbin made again",
+            metrics.decisions_compared.clone(),
+        );
+        registry.register(
+            "policy_decisions_mismatched",
+            "Live decisions that casbin made otherwise; casbin decides since",
+            metrics.decisions_mismatched.clone(),
+        );
+        registry.register(
             "audit_backlog",
             "Audit records not yet in the index",
             metrics.audit_backlog.clone(),
+        );
+        registry.register(
+            "audit_mirror_lag",
+            "Signed lines not yet in the mirror of checkpoints",
+            metrics.audit_mirror_lag.clone(),
         );
         metrics
     }

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import postgres, processes, wire
+from harness.replicas import Pair, until
 from test_bypasses import OTLP, into, new_trace_id, start_trace
 
 pytestmark = pytest.mark.gate
@@ -112,3 +113,52 @@ def test_without_its_database_a_gateway_refuses(replicas):
     ready = wire.request(replicas.first.url, "GET", "/readyz")
     assert ready.status == 503
     assert wire.request(replicas.first.url, "GET", "/healthz").status == 200
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two gateways of which one can be cut off from the database; `make bench-replicas` measures the same."""
+    pair = Pair(tmp_path_factory.mktemp("pair"), TRACEGATE__POLICY__MAX_STALENESS_MS="2000")
+    yield pair
+    pair.stop()
+
+
+def test_a_revoke_reaches_the_other_replica_and_a_demanded_version_is_never_older(pair):
+    admin, carol = pair.connect(pair.first, "admin"), pair.connect(pair.second, "carol")
+    for _ in range(5):
+        grant, version, _ = admin.grant("user:carol", 7)
+        said = carol.may_see(7, version)
+        assert said.allowed and said.version >= version, said
+        version, _ = admin.revoke(grant)
+        said = carol.may_see(7, version)
+        assert said.status == 403 and said.version >= version, said
+    for _ in range(5):
+        # Without a demand the other one hears of it by itself, and then stays with it.
+        grant, _, _ = admin.grant("user:carol", 7)
+        until(lambda: (said := carol.may_see(7), said.allowed), 30, "an allow")
+        version, _ = admin.revoke(grant)
+        said = until(lambda: (said := carol.may_see(7), not said.allowed), 30, "a refusal")[-1]
+        assert said.status == 403 and said.version >= version, said
+        assert not any(carol.may_see(7).allowed for _ in range(3))
+
+
+def test_cut_off_it_refuses_and_reconnected_it_knows_every_change(pair):
+    admin, bob = pair.connect(pair.first, "admin"), pair.connect(pair.second, "bob")
+    here, there = pair.connect(pair.first, "carol"), pair.connect(pair.second, "carol")
+    held = {number: admin.grant("user:carol", number)[0] for number in range(100, 105)}
+    version = admin.grant("user:carol", 105)[1]
+    assert there.may_see(105, version).allowed
+    pair.link.set("closed")
+    for number in (100, 101, 102):
+        admin.revoke(held[number])
+    for number in (110, 111):
+        version = admin.grant("user:carol", number)[1]
+    until(lambda: (said := bob.may_see(1), said.status == 503), 60, "a refusal")
+    assert {bob.may_see(1).status for _ in range(10)} == {503}
+    # Not even a demand makes it answer from what it has.
+    assert there.may_see(103, version).status == 503
+    pair.link.set("pass")
+    until(lambda: (said := bob.may_see(1), said.allowed), 60, "an allow")
+    expected = {103, 104, 105, 110, 111}
+    for gateway in (here, there):
+        assert {number for number in range(100, 115) if gateway.may_see(number).allowed} == expected

@@ -10,7 +10,7 @@ use crate::audit::record::{Position, RecordKind, SegmentHeader, encode};
 use crate::audit::spool::Spool;
 use crate::audit::state::SpoolState;
 use crate::audit::syncer::SegmentFile;
-use crate::audit::writer::OpenSegment;
+use crate::audit::writer::{Beginning, OpenSegment};
 use crate::audit::{Audit, AuditOpenError, directory, recover};
 use crate::clock::{ManualClock, UnixMillis};
 use crate::config::audit::AuditConfig;
@@ -55,13 +55,14 @@ pub fn spool_on(
     path: &Path,
     segment_bytes: u64,
     max_waiting_bytes: u64,
-    files: OpenSegment,
+    open_segment: OpenSegment,
 ) -> Result<Spool, AuditOpenError> {
     let claimed = directory::claim(path, Some("r"))?;
     let tail = recover::recover(path, "r", Position::genesis("r"))?;
     let state = Arc::new(SpoolState::new(tail.last.seq, 0, 0, max_waiting_bytes));
     let clock = Arc::new(ManualClock::at(1));
-    Ok(Spool::start_with(claimed, tail, state, clock, segment_bytes, files)?)
+    let beginning = Beginning { claimed, tail, state, clock, segment_bytes, open_segment, signer: None };
+    Ok(Spool::start(beginning)?)
 }
 
 pub async fn audit(data: &Path, change: impl FnOnce(&mut AuditConfig)) -> Result<Audit, AuditOpenError> {

@@ -19,7 +19,7 @@ fn decisions(path: &Path) -> Vec<String> {
     let mut found = Vec::new();
     while let Some(record) = reader.next().unwrap() {
         if record.kind == RecordKind::Event {
-            found.push(serde_json::from_slice::<Event>(&record.payload).unwrap().decision_id);
+            found.push(serde_json::from_slice::<Event>(record.payload).unwrap().decision_id);
         }
     }
     found
@@ -45,7 +45,7 @@ async fn ten_thousand_concurrent_appends_leave_a_gap_free_chain() {
     }
     spool.close().await.unwrap();
 
-    let verified = verify(directory.path(), Known { whole: true, position: None }, &mut |_| {}).unwrap();
+    let verified = verify(directory.path(), Known { whole: true, ..Known::default() }, &mut |_| {}).unwrap();
     assert_eq!((verified.first_seq, verified.last_seq), (1, 10_001));
     assert!(verified.closed && verified.segments > 5, "{verified:?}");
     let found: BTreeSet<String> = decisions(directory.path()).into_iter().collect();

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::fixture::{write_segment, written};
 use crate::audit::reader::ChainReader;
 use crate::audit::record::Position;
-use crate::audit::{ChainFault, Known, VerifyError, directory, verify};
+use crate::audit::{ChainFault, FaultKind, Known, VerifyError, directory, verify};
 
 const RECORDS: usize = 12;
 const PER_SEGMENT: usize = 5;
@@ -57,8 +57,8 @@ proptest! {
     fn an_edited_record_is_found_and_named(edit in edits(), at in 0..RECORDS, byte in any::<prop::sample::Index>()) {
         let directory = tempfile::tempdir().unwrap();
         let segments = written(directory.path(), RECORDS, PER_SEGMENT);
-        let known = Known { position: Some(end(directory.path())), whole: true };
-        prop_assert_eq!(fault(directory.path(), known), None);
+        let known = Known { position: Some(end(directory.path())), whole: true, ..Known::default() };
+        prop_assert_eq!(fault(directory.path(), known.clone()), None);
 
         let all: Vec<Vec<u8>> = segments.iter().flat_map(|(_, records)| records.clone()).collect();
         let (first_seq, records) = &segments[at / PER_SEGMENT];
@@ -94,7 +94,7 @@ proptest! {
         bytes.extend(records.concat());
         std::fs::write(&path, bytes).unwrap();
 
-        let found = fault(directory.path(), known);
+        let found = fault(directory.path(), known.clone());
         prop_assert_eq!(found.map(|fault| fault.seq), Some(expected), "{:?} at {}", edit, at);
     }
 }
@@ -121,10 +121,10 @@ fn no_single_byte_of_a_spool_can_change_unseen() {
 fn an_end_cut_at_a_border_is_found_by_what_the_index_remembers() {
     let directory = tempfile::tempdir().unwrap();
     let segments = written(directory.path(), 4, 10);
-    let known = Known { position: Some(end(directory.path())), whole: true };
+    let known = Known { position: Some(end(directory.path())), whole: true, ..Known::default() };
     write_segment(directory.path(), Position::genesis("r"), &segments[0].1[..3]);
     assert_eq!(fault(directory.path(), Known::default()), None, "the chain alone cannot show it");
-    assert_eq!(fault(directory.path(), known).unwrap().seq, 4);
+    assert_eq!(fault(directory.path(), known.clone()).unwrap().seq, 4);
 }
 
 #[test]
@@ -135,29 +135,30 @@ fn segments_removed_renamed_or_added_are_found() {
         directory
     };
     let name = directory::segment_name;
-    let whole = Known { whole: true, position: None };
+    let whole = Known { whole: true, ..Known::default() };
 
     let directory = fresh();
     std::fs::remove_file(directory.path().join(name(4))).unwrap();
-    assert_eq!(fault(directory.path(), whole).unwrap().seq, 4);
+    assert_eq!(fault(directory.path(), whole.clone()).unwrap().seq, 4);
 
     let directory = fresh();
     std::fs::remove_file(directory.path().join(name(1))).unwrap();
-    assert_eq!(fault(directory.path(), whole).unwrap().seq, 1);
-    assert_eq!(fault(directory.path(), Known::default()), None, "as after a removal of shipped segments");
+    assert_eq!(fault(directory.path(), whole.clone()).unwrap().seq, 1);
+    let found = fault(directory.path(), Known::default()).unwrap();
+    assert_eq!((found.seq, found.kind), (1, FaultKind::StartMissing), "no record says that it was pruned");
 
     let directory = fresh();
     std::fs::rename(directory.path().join(name(4)), directory.path().join("x")).unwrap();
     std::fs::rename(directory.path().join(name(7)), directory.path().join(name(4))).unwrap();
-    assert_eq!(fault(directory.path(), whole).unwrap().seq, 4);
+    assert_eq!(fault(directory.path(), whole.clone()).unwrap().seq, 4);
 
     let directory = fresh();
     std::fs::copy(directory.path().join(name(4)), directory.path().join(name(5))).unwrap();
-    assert_eq!(fault(directory.path(), whole).unwrap().seq, 5);
+    assert_eq!(fault(directory.path(), whole.clone()).unwrap().seq, 5);
 
     let directory = fresh();
     std::fs::write(directory.path().join("replica"), "other\n").unwrap();
-    assert_eq!(fault(directory.path(), whole).unwrap().seq, 1);
+    assert_eq!(fault(directory.path(), whole.clone()).unwrap().seq, 1);
 }
 
 #[test]

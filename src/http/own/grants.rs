@@ -36,8 +36,7 @@ pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Str
 /// `DELETE grants/{id}`
 pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
     let id = call.param("id").parse().map_err(|_| Malformed::new("id", "must be a grant's number"))?;
-    let grants = call.app.store.grants(None, None).await?;
-    match grants.iter().find(|grant| grant.id == GrantId(id)) {
+    match call.app.store.grants_by_id(&[GrantId(id)]).await?.first() {
         Some(grant) => demand(call, managing(&grant.grant.securable))?,
         // Who manages nothing learns nothing: missing and foreign grants look alike.
         None => demand(call, Check::new(Privilege::PolicyManage, Securable::workspace()))?,

@@ -45,9 +45,12 @@ pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map
 
 /// `GET groups`
 pub(super) async fn groups(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
-    let state = call.app.store.policy().await?;
-    let members: Vec<Value> =
-        state.memberships.iter().map(|(group, member)| json!({ "group": group, "member": member })).collect();
+    let view = call.view()?;
+    let members: Vec<Value> = view
+        .snapshot()
+        .memberships()
+        .map(|(group, member)| json!({ "group": group, "member": member }))
+        .collect();
     Ok(object(json!({ "memberships": members })))
 }
 

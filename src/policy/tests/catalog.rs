@@ -37,11 +37,8 @@ fn reading_a_table_needs_the_way_there_too() {
 
 #[test]
 fn a_grant_on_a_container_reaches_present_and_future_children() {
-    let world = bob(&[
-        ("USE_CATALOG", "catalog:main"),
-        ("USE_SCHEMA", "catalog:main"),
-        ("SELECT", "catalog:main"),
-    ]);
+    let world =
+        bob(&[("USE_CATALOG", "catalog:main"), ("USE_SCHEMA", "catalog:main"), ("SELECT", "catalog:main")]);
     assert!(world.bob_may(Privilege::Select, TABLE));
     assert!(world.bob_may(Privilege::Select, "table:main.not_there_yet.later"));
     assert!(!world.bob_may(Privilege::Select, "table:other.agents.spans"));
@@ -85,10 +82,15 @@ fn what_means_nothing_for_a_securable_is_denied_on_it_to_everybody() {
 #[test]
 fn management_gives_no_data_and_needs_the_way_only_above_where_it_is_held() {
     let on_catalog = bob(&[("MANAGE", "catalog:main")]);
-    assert!(on_catalog.bob_may(Privilege::Manage, TABLE) && on_catalog.bob_may(Privilege::Manage, "catalog:main"));
+    assert!(
+        on_catalog.bob_may(Privilege::Manage, TABLE) && on_catalog.bob_may(Privilege::Manage, "catalog:main")
+    );
     assert!(!on_catalog.bob_may(Privilege::Select, TABLE));
     let on_schema = bob(&[("MANAGE", "schema:main.agents")]);
-    assert!(!on_schema.bob_may(Privilege::Manage, TABLE) && !on_schema.bob_may(Privilege::Manage, "schema:main.agents"));
+    assert!(
+        !on_schema.bob_may(Privilege::Manage, TABLE)
+            && !on_schema.bob_may(Privilege::Manage, "schema:main.agents")
+    );
     let with_catalog = bob(&[("MANAGE", "schema:main.agents"), ("USE_CATALOG", "catalog:main")]);
     assert!(with_catalog.bob_may(Privilege::Manage, TABLE));
     assert!(with_catalog.bob_may(Privilege::Manage, "schema:main.agents"));
@@ -102,7 +104,10 @@ fn an_owner_has_everything_on_the_owned_and_only_management_below() {
     assert!(catalog.bob_may(Privilege::CreateSchema, "catalog:main"));
     assert!(catalog.bob_may(Privilege::UseCatalog, "catalog:main"));
     assert!(catalog.bob_may(Privilege::Manage, TABLE) && catalog.bob_may(Privilege::Browse, TABLE));
-    assert!(!catalog.bob_may(Privilege::Select, TABLE) && !catalog.bob_may(Privilege::UseSchema, "schema:main.agents"));
+    assert!(
+        !catalog.bob_may(Privilege::Select, TABLE)
+            && !catalog.bob_may(Privilege::UseSchema, "schema:main.agents")
+    );
     assert!(!catalog.bob_may(Privilege::ExternalUseSchema, "schema:main.agents"));
 
     let table = bob(&[("OWNER", TABLE)]);
@@ -119,8 +124,12 @@ fn an_owner_has_everything_on_the_owned_and_only_management_below() {
 #[test]
 fn browse_shows_that_something_exists_and_nothing_more() {
     let world = bob(&[("BROWSE", "catalog:main")]);
-    assert!(world.bob_may(Privilege::Browse, TABLE) && world.bob_may(Privilege::Browse, "schema:main.agents"));
-    assert!(!world.bob_may(Privilege::Select, TABLE) && !world.bob_may(Privilege::UseCatalog, "catalog:main"));
+    assert!(
+        world.bob_may(Privilege::Browse, TABLE) && world.bob_may(Privilege::Browse, "schema:main.agents")
+    );
+    assert!(
+        !world.bob_may(Privilege::Select, TABLE) && !world.bob_may(Privilege::UseCatalog, "catalog:main")
+    );
     assert!(!world.bob_may(Privilege::Browse, "table:other.agents.spans"));
 }
 
