@@ -20,8 +20,7 @@ impl Store {
         let mut names = BTreeMap::new();
         for chunk in securables.chunks(CHUNK) {
             let places: Vec<String> = (1..=chunk.len()).map(|place| format!("${place}")).collect();
-            let statement =
-                format!("SELECT id, name FROM securables WHERE id IN ({})", places.join(", "));
+            let statement = format!("SELECT id, name FROM securables WHERE id IN ({})", places.join(", "));
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for securable in chunk {
                 query = query.bind(securable.to_string());

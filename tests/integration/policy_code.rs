@@ -122,7 +122,10 @@ async fn closing_a_groups_access_is_planned_applied_once_and_recorded() {
     let version = plan["policy_version"].as_i64().unwrap();
     let body = json!({"policy": closed(), "expected_version": version});
     let answer = gateway.call(Who::Admin, Request::post(APPLY, &body)).await.expect(200);
-    assert_eq!((&answer.json()["applied"], &answer.json()["policy_version"]), (&json!(true), &json!(version + 1)));
+    assert_eq!(
+        (&answer.json()["applied"], &answer.json()["policy_version"]),
+        (&json!(true), &json!(version + 1))
+    );
     let records = gateway.records(&answer.decision_id()).await;
     let changes: Vec<_> = records.iter().filter(|event| event.kind == EventKind::PolicyChange).collect();
     assert_eq!(changes.len(), 1);
@@ -183,7 +186,10 @@ async fn what_is_exported_plans_to_nothing_and_casbin_gets_its_files() {
     assert!(to_stdout.contains("  - on: \"registered_model:a b, {c}: #1\"\n"), "{to_stdout}");
 
     let casbin = directory.path().join("casbin");
-    ended(&command(&gateway, Who::Admin, &["policy", "export", "--casbin", casbin.to_str().unwrap()]).await, 0);
+    ended(
+        &command(&gateway, Who::Admin, &["policy", "export", "--casbin", casbin.to_str().unwrap()]).await,
+        0,
+    );
     assert!(std::fs::read_to_string(casbin.join("model.conf")).unwrap().contains("[matchers]"));
     let rules = std::fs::read_to_string(casbin.join("policy.csv")).unwrap();
     assert!(rules.lines().any(|line| line.starts_with("p, group:analysts, folder:/team, CAN_READ, allow, ")));
@@ -234,7 +240,8 @@ async fn bad_files_are_told_by_line_and_column_and_nothing_is_sent() {
         assert!(told.contains(&format!("{two}:2:1: `group` is not known here")), "{told}");
     }
     // What only the gateway can see is told at its place too.
-    let text = "version: 1\ngroups:\n- {group: a, members: ['group:b']}\n- {group: b, members: ['group:a']}\n";
+    let text =
+        "version: 1\ngroups:\n- {group: a, members: ['group:b']}\n- {group: b, members: ['group:a']}\n";
     let circle = written(directory.path(), "circle.yaml", text);
     let told = ended(&command(&gateway, Who::Admin, &["policy", "apply", &circle]).await, 1);
     assert!(told.contains(&format!("{circle}:3:24: `group:b` would contain `group:a`")), "{told}");
@@ -254,7 +261,11 @@ async fn nobody_gets_more_out_of_files_than_out_of_single_calls() {
         let status = if who == Who::Anonymous { 401 } else { 403 };
         for path in [PLAN, APPLY, TEST] {
             let answer = post(&gateway, who, path, &own).await.expect(status);
-            assert!(!answer.text().contains("analysts") && !answer.text().contains("bob"), "{}", answer.text());
+            assert!(
+                !answer.text().contains("analysts") && !answer.text().contains("bob"),
+                "{}",
+                answer.text()
+            );
         }
         for path in ["export", "casbin", "casbin?part=model"] {
             gateway.call(who, Request::get(&format!("/api/tracegate/v1/policy/{path}"))).await.expect(status);
@@ -322,7 +333,10 @@ async fn of_two_applies_at_one_version_one_wins() {
     let winner = answers.iter().position(|answer| answer.status == 200).unwrap();
     let on = "experiment:5".parse().unwrap();
     let grants = gateway.app.store.grants(None, Some(&on)).await.unwrap();
-    assert_eq!(grants.iter().map(|grant| grant.grant.privilege.as_str()).collect::<Vec<_>>(), [levels[winner]]);
+    assert_eq!(
+        grants.iter().map(|grant| grant.grant.privilege.as_str()).collect::<Vec<_>>(),
+        [levels[winner]]
+    );
     assert_eq!(gateway.app.store.policy_version().await.unwrap(), version + 1);
     gateway.stop().await;
 }
@@ -336,8 +350,10 @@ async fn what_is_too_much_is_refused_by_the_limits_name() {
     assert!(answer.text().contains("policy_document_bytes"), "{}", answer.text());
     let grants = |count: usize| -> Value {
         (0..count)
-            .map(|number| json!({"on": format!("experiment:{}", number + 10), "allow": [
-                {"to": "user:reader", "privilege": "CAN_READ"}]}))
+            .map(|number| {
+                json!({"on": format!("experiment:{}", number + 10), "allow": [
+                {"to": "user:reader", "privilege": "CAN_READ"}]})
+            })
             .collect()
     };
     let answer = post(&gateway, Who::Admin, APPLY, &json!({"grants": grants(20_001)})).await.expect(400);
@@ -351,7 +367,10 @@ async fn what_is_too_much_is_refused_by_the_limits_name() {
     for (policy, named) in [
         (json!({"grant": []}), "grant"),
         (json!({"grants": [{"on": "experiment:1"}, {"on": "experiment:1"}]}), "grants[1]"),
-        (json!({"grants": [{"on": "experiment:1", "allow": [{"to": "user:x", "privilege": "SELECT"}]}]}), "SELECT"),
+        (
+            json!({"grants": [{"on": "experiment:1", "allow": [{"to": "user:x", "privilege": "SELECT"}]}]}),
+            "SELECT",
+        ),
         (json!({"groups": [{"group": "user:x", "members": []}]}), "groups[0]"),
     ] {
         let answer = post(&gateway, Who::Admin, APPLY, &policy).await.expect(400);
@@ -373,9 +392,7 @@ async fn a_plan_tells_which_calls_of_the_last_days_it_would_refuse_or_allow() {
     let policy = json!({"grants": [{"on": "experiment:1", "allow": [{"to": "user:stranger", "privilege": "CAN_READ"}]}]});
     let plan = post(&gateway, Who::Admin, PLAN, &policy).await.expect(200).json();
     let replay = &plan["replay"];
-    let line = |who: &str, calls: u64| {
-        json!({"principal": who, "securable": "experiment:1", "privilege": "trace.read", "calls": calls, "certain": true})
-    };
+    let line = |who: &str, calls: u64| json!({"principal": who, "securable": "experiment:1", "privilege": "trace.read", "calls": calls, "certain": true});
     assert_eq!(replay["would_be_refused"], json!([line("user:reader", 3)]), "{replay}");
     assert_eq!(replay["would_be_allowed"], json!([line("user:stranger", 1)]), "{replay}");
     assert_eq!(replay["complete"], true);

@@ -60,9 +60,8 @@ fn casbin(client: &Client, directory: &Path) -> anyhow::Result<()> {
         // A file that is there is whole: half a policy would deny or, worse, lack its denies.
         let unfinished = directory.join(format!("{name}.part"));
         let mut file = created(&unfinished)?;
-        client.stream("policy/casbin", &[("part", part.to_owned())], &mut |bytes| {
-            Ok(file.write_all(bytes)?)
-        })?;
+        client
+            .stream("policy/casbin", &[("part", part.to_owned())], &mut |bytes| Ok(file.write_all(bytes)?))?;
         file.sync_all()?;
         std::fs::rename(&unfinished, directory.join(name))?;
     }
@@ -157,7 +156,8 @@ impl<W: Write> Written<W> {
         ];
         if let Some(end) = grant["expires_at_ms"].as_i64() {
             let until = time::write(UnixMillis(end));
-            let until = until.ok_or_else(|| anyhow::anyhow!("a grant ends at {end} ms, after the year 9999"))?;
+            let until =
+                until.ok_or_else(|| anyhow::anyhow!("a grant ends at {end} ms, after the year 9999"))?;
             parts.push(format!("until: {until}"));
         }
         parts.extend(grant["reason"].as_str().map(|reason| format!("reason: {}", quoted(reason))));

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::yaml::{self, Kind, Node, Position};
 use super::time;
+use super::yaml::{self, Kind, Node, Position};
 use crate::access::{Principal, PrincipalKind, Privilege, Securable};
 use crate::policy::plan::{Document, Expectation, GroupMembers, Scope, SecurableGrants, WrittenGrant};
 
@@ -183,7 +183,9 @@ impl Reader {
     }
 
     fn top(&mut self, node: &Node) {
-        let Some(fields) = self.fields(node, &["version", "scope", "groups", "grants", "expect"]) else { return };
+        let Some(fields) = self.fields(node, &["version", "scope", "groups", "grants", "expect"]) else {
+            return;
+        };
         match fields.entries.get("version").map(|node| (&node.kind, node.at)) {
             Some((Kind::Other(version), _)) if version == "1" => {}
             Some((_, at)) => self.problem(at, "`version` must be 1"),
@@ -350,7 +352,8 @@ impl Reader {
         match &node.kind {
             Kind::Text(text) => Some(text),
             Kind::Other(value) => {
-                let reason = format!("expected a text, found {value}; put it in quotes if it is meant as one");
+                let reason =
+                    format!("expected a text, found {value}; put it in quotes if it is meant as one");
                 self.problem(node.at, &reason);
                 None
             }

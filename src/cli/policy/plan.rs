@@ -186,8 +186,7 @@ fn replayed(replay: &Value) -> Vec<String> {
     if let Some(why) = replay["skipped"].as_str() {
         return vec![format!("the calls of the last days were not decided again: {why}")];
     }
-    let mut lines =
-        vec![format!("of {} calls in the last {} days:", replay["calls"], replay["days"])];
+    let mut lines = vec![format!("of {} calls in the last {} days:", replay["calls"], replay["days"])];
     for (list_name, verb) in [("would_be_refused", "refused"), ("would_be_allowed", "allowed")] {
         for line in list(&replay[list_name]) {
             let surely = if line["certain"] == false { "perhaps " } else { "" };

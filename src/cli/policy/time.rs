@@ -28,7 +28,9 @@ pub(super) fn parse(text: &str) -> Option<UnixMillis> {
     let seconds = number(whole.get(5..)?.strip_prefix(':')?, 2, 59)?;
     let millis = match fraction {
         None => 0,
-        Some(digits) if digits.len() <= 3 => number(digits, digits.len(), 999)? * [0, 100, 10, 1][digits.len()],
+        Some(digits) if digits.len() <= 3 => {
+            number(digits, digits.len(), 999)? * [0, 100, 10, 1][digits.len()]
+        }
         Some(_) => return None,
     };
     Some(UnixMillis(midnight + (minutes - offset) * 60_000 + seconds * 1000 + millis))
@@ -109,8 +111,18 @@ mod tests {
             assert_eq!(parse(text), Some(UnixMillis(millis)), "{text}");
         }
         for bad in [
-            "", "tomorrow", "2026-13-01", "2026-02-29", "2026-1-1", "2026-01-01T00:00:00", "2026-01-01T24:00:00Z",
-            "2026-01-01T00:00Z", "2026-01-01T00:00:00.1234Z", "2026-01-01T00:00:00+2", "+026-01-01", "2026-01-01T00:00:00.Z",
+            "",
+            "tomorrow",
+            "2026-13-01",
+            "2026-02-29",
+            "2026-1-1",
+            "2026-01-01T00:00:00",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00Z",
+            "2026-01-01T00:00:00.1234Z",
+            "2026-01-01T00:00:00+2",
+            "+026-01-01",
+            "2026-01-01T00:00:00.Z",
         ] {
             assert_eq!(parse(bad), None, "{bad}");
         }

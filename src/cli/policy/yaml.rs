@@ -89,7 +89,8 @@ fn one_line(rendered: &str) -> String {
 
 impl From<Spanned<Kind>> for Node {
     fn from(spanned: Spanned<Kind>) -> Self {
-        let at = Position { line: spanned.referenced.line().max(1), column: spanned.referenced.column().max(1) };
+        let at =
+            Position { line: spanned.referenced.line().max(1), column: spanned.referenced.column().max(1) };
         Self { at, kind: spanned.value }
     }
 }

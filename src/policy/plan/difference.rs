@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::document::{Document, Scope, canonical};
 use super::super::snapshot::Snapshot;
+use super::document::{Document, Scope, canonical};
 use crate::access::{Effect, Grant, GrantId, NewGrant, PolicyEdit, Principal, Rule, Securable};
 use crate::clock::UnixMillis;
 use crate::store::Wanted;

@@ -178,9 +178,8 @@ fn check_grants(entry: &SecurableGrants, place: &str, found: &mut Found) {
             }
             Ok(_) => {}
         }
-        let readable = |text: &str| {
-            text.chars().count() <= REASON_CHARACTERS && !text.chars().any(char::is_control)
-        };
+        let readable =
+            |text: &str| text.chars().count() <= REASON_CHARACTERS && !text.chars().any(char::is_control);
         if grant.reason.as_deref().is_some_and(|reason| !readable(reason)) {
             found.add(
                 &place,

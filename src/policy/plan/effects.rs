@@ -166,8 +166,12 @@ fn classes_of_principals(
         let caller = stand_in(index, name);
         let inactive = before.is_inactive(name) || after.is_inactive(name);
         let roots = by.iter().filter_map(|source| sources.get(source)).flatten().copied().collect();
-        let class =
-            PrincipalClass { roots, before: deciding(before, &caller), after: deciding(after, &caller), inactive };
+        let class = PrincipalClass {
+            roots,
+            before: deciding(before, &caller),
+            after: deciding(after, &caller),
+            inactive,
+        };
         classes.entry(class).or_default().push(index);
     }
     classes

@@ -6,9 +6,7 @@ use super::super::gates::conjunction;
 use super::super::question::Question;
 use super::super::snapshot::Snapshot;
 use super::document::Document;
-use crate::access::{
-    Caller, Check, Effect, Principal, Privilege, Proof, Rule, Scheme, Securable, Verdict,
-};
+use crate::access::{Caller, Check, Effect, Principal, Privilege, Proof, Rule, Scheme, Securable, Verdict};
 use crate::clock::UnixMillis;
 
 /// An expectation that is not met.

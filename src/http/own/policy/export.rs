@@ -15,7 +15,7 @@ use crate::http::call::Call;
 use crate::http::error::Refusal;
 use crate::policy::Snapshot;
 use crate::policy::casbin_rules;
-use crate::policy::plan::{Listing, ListedGrant};
+use crate::policy::plan::{ListedGrant, Listing};
 use crate::wire::{Body, Headers, Malformed, Reply};
 
 /// Bytes that are gathered before they are sent.

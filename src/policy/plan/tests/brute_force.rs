@@ -62,15 +62,27 @@ fn worlds() -> impl Strategy<Value = World> {
     let given = || 0..Given::COUNT;
     (
         prop::collection::vec((0_usize..5, principal()), 0..10),
-        prop::collection::vec((principal(), securable(), given(), prop::bool::weighted(0.25), 0_usize..4), 0..30),
+        prop::collection::vec(
+            (principal(), securable(), given(), prop::bool::weighted(0.25), 0_usize..4),
+            0..30,
+        ),
         prop::collection::vec((0_usize..5, prop::collection::vec(principal(), 0..4)), 0..3),
         prop::collection::vec(
-            (securable(), prop::collection::vec((principal(), given(), prop::bool::weighted(0.25), 0_usize..4), 0..4)),
+            (
+                securable(),
+                prop::collection::vec((principal(), given(), prop::bool::weighted(0.25), 0_usize..4), 0..4),
+            ),
             0..4,
         ),
         prop::bool::weighted(0.2),
     )
-        .prop_map(|(edges, grants, listed_groups, listed, all)| World { edges, grants, listed_groups, listed, all })
+        .prop_map(|(edges, grants, listed_groups, listed, all)| World {
+            edges,
+            grants,
+            listed_groups,
+            listed,
+            all,
+        })
 }
 
 fn principal(index: usize) -> Principal {
@@ -98,7 +110,9 @@ fn before(world: &World) -> Snapshot {
     for (securable, parent) in [("experiment:1", "folder:/t"), ("experiment:2", "folder:/t/u")] {
         builder.place(&name(securable), &name(parent));
     }
-    for securable in ["experiment:3", "table:main.s.one", "table:main.s.two", "view:main.s.v", "volume:main.s.files"] {
+    for securable in
+        ["experiment:3", "table:main.s.one", "table:main.s.two", "view:main.s.v", "volume:main.s.files"]
+    {
         let securable: Securable = name(securable);
         builder.place(&securable, &securable.parent().unwrap());
     }
@@ -122,11 +136,13 @@ fn before(world: &World) -> Snapshot {
 }
 
 fn document(world: &World) -> Document {
-    let mut document = Document { scope: if world.all { Scope::All } else { Scope::Listed }, ..Document::default() };
+    let mut document =
+        Document { scope: if world.all { Scope::All } else { Scope::Listed }, ..Document::default() };
     let groups: BTreeMap<usize, &Vec<usize>> =
         world.listed_groups.iter().map(|(group, members)| (*group, members)).collect();
     for (group, members) in groups {
-        let members: BTreeSet<usize> = members.iter().copied().filter(|member| fits(group, *member)).collect();
+        let members: BTreeSet<usize> =
+            members.iter().copied().filter(|member| fits(group, *member)).collect();
         let members = members.into_iter().map(principal).collect();
         document.groups.push(GroupMembers { group: principal(group), members });
     }
@@ -137,7 +153,10 @@ fn document(world: &World) -> Document {
         let mut seen = HashSet::new();
         for (who, what, deny, end) in grants {
             let what = given(*what);
-            if seen.insert((who, what.as_str(), deny)) && what.grantable_on(entry.on.kind) && what != Given::OWNER {
+            if seen.insert((who, what.as_str(), deny))
+                && what.grantable_on(entry.on.kind)
+                && what != Given::OWNER
+            {
                 let list = if *deny { &mut entry.deny } else { &mut entry.allow };
                 list.push(WrittenGrant {
                     to: principal(*who),
@@ -159,15 +178,20 @@ fn brute(before: &Snapshot, after: &Snapshot, groups: bool) -> (Vec<Pair>, Vec<P
         let nobody = Principal { kind: PrincipalKind::User, name: String::new() };
         let proof = Proof { scheme: Scheme::Token, credential: String::new() };
         let caller = match (who.kind, who.name.as_str()) {
-            (PrincipalKind::Group, "users") => Caller { principal: nobody, asserted_groups: Vec::new(), proof },
+            (PrincipalKind::Group, "users") => {
+                Caller { principal: nobody, asserted_groups: Vec::new(), proof }
+            }
             (PrincipalKind::Group, _) if !groups => continue,
-            (PrincipalKind::Group, _) => Caller { principal: nobody, asserted_groups: vec![who.clone()], proof },
+            (PrincipalKind::Group, _) => {
+                Caller { principal: nobody, asserted_groups: vec![who.clone()], proof }
+            }
             _ => Caller { principal: who.clone(), asserted_groups: Vec::new(), proof },
         };
         for (_, on) in after.securables() {
             let effective = |policy: &Snapshot| policy.effective_of(&policy.subject_of(&caller), on, NOW);
             let (old, new) = (effective(before), effective(after));
-            let pair = |privileges: PrivilegeSet| Pair { principal: who.clone(), securable: on.clone(), privileges };
+            let pair =
+                |privileges: PrivilegeSet| Pair { principal: who.clone(), securable: on.clone(), privileges };
             if !new.minus(old).is_empty() {
                 gains.push(pair(new.minus(old)));
             }
@@ -177,7 +201,9 @@ fn brute(before: &Snapshot, after: &Snapshot, groups: bool) -> (Vec<Pair>, Vec<P
         }
     }
     for list in [&mut gains, &mut loses] {
-        list.sort_by(|one, other| (&one.principal, &one.securable).cmp(&(&other.principal, &other.securable)));
+        list.sort_by(|one, other| {
+            (&one.principal, &one.securable).cmp(&(&other.principal, &other.securable))
+        });
     }
     (gains, loses)
 }
