@@ -17,6 +17,9 @@ pub enum Refusal {
     Malformed(#[from] Malformed),
     #[error("the {what} is larger than {limit} bytes; an administrator can raise `limits.{key}`")]
     TooLarge { what: &'static str, limit: u64, key: &'static str },
+    /// Larger than what is taken, whatever the configuration.
+    #[error("the {what} is larger than {limit} bytes, the most that is taken (`{name}`)")]
+    Oversized { what: &'static str, limit: u64, name: &'static str },
     #[error("{0}")]
     Unauthenticated(String),
     #[error("no operation has this method and path")]
@@ -124,7 +127,7 @@ impl Refusal {
             | Self::Backend(BackendError::RequestBody | BackendError::Unsendable) => {
                 (400, "INVALID_PARAMETER_VALUE")
             }
-            Self::TooLarge { .. } => (413, "INVALID_PARAMETER_VALUE"),
+            Self::TooLarge { .. } | Self::Oversized { .. } => (413, "INVALID_PARAMETER_VALUE"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
