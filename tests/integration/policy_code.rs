@@ -53,7 +53,7 @@ fn ended(output: &Output, code: i32) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{text}{error}");
-    text + &error
+    text + error.as_str()
 }
 
 fn written(directory: &Path, name: &str, text: &str) -> String {
