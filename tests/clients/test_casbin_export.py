@@ -81,15 +81,39 @@ class Administrator:
         return casbin.Enforcer(str(directory / "model.conf"), str(directory / "policy.csv"))
 
 
+def above(securable):
+    """What a securable lies in as far as its name tells, nearest first; names as casbin has them."""
+    kind, name = securable.split(":", 1)
+    if kind == "folder":
+        parts = name.strip("/").split("/")
+        return [f"folder:/{'/'.join(parts[:end])}" for end in range(len(parts) - 1, 0, -1)] + ["workspace:default"]
+    parts = name.split(".")
+    holders = []
+    if kind in ("table", "view", "volume", "function"):
+        holders = [f"schema:{parts[0]}.{parts[1]}", f"catalog:{parts[0]}", "metastore:default"]
+    elif kind == "schema":
+        holders = [f"catalog:{parts[0]}", "metastore:default"]
+    elif kind in ("catalog", "external_location"):
+        holders = ["metastore:default"]
+    return holders + ["workspace:default"] if kind != "workspace" else []
+
+
 class Pycasbin:
     def __init__(self, enforcer):
         self.enforcer, self.answered = enforcer, {}
+        self.known = {child for child, _ in enforcer.get_grouping_policy()}
 
     def allows(self, requests):
         assert requests, "a check without a request would be allowed by nobody's word"
         return all([self.allows_one(tuple(request)) for request in requests])
 
     def allows_one(self, request):
+        securable = request[1]
+        if securable not in self.known:
+            # No export can name what policy never heard of: whoever asks about it says where it lies.
+            self.known.add(securable)
+            for holder in above(securable):
+                self.enforcer.add_grouping_policy(securable, holder)
         if request not in self.answered:
             self.answered[request] = self.enforcer.enforce(*request)
         return self.answered[request]
