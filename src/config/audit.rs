@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What MLflow itself calls the session and the end user of a trace.
+const SUBJECT_KEYS: [&str; 2] = ["mlflow.trace.session", "mlflow.trace.user"];
+
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
@@ -17,6 +20,10 @@ pub struct AuditConfig {
     /// Whether segments stay after the index has taken them. Without them `audit verify` can check
     /// only what is left. Default: true.
     pub keep_segments: bool,
+    /// Tags, metadata and span attributes of traces whose values say whose a trace is: a session, an end
+    /// user. By them one may ask who saw what of whom. At most 16. Default: `["mlflow.trace.session",
+    /// "mlflow.trace.user"]`.
+    pub subject_keys: Vec<String>,
 }
 
 impl Default for AuditConfig {
@@ -27,12 +34,14 @@ impl Default for AuditConfig {
             max_spool_bytes: 10 << 30,
             replica: None,
             keep_segments: true,
+            subject_keys: SUBJECT_KEYS.map(str::to_owned).to_vec(),
         }
     }
 }
 
 impl AuditConfig {
     pub const LONGEST_REPLICA: usize = 64;
+    const MOST_SUBJECT_KEYS: usize = 16;
 
     /// The spool's directory, given the data directory.
     pub fn directory_in(&self, data_dir: &Path) -> PathBuf {
@@ -66,6 +75,13 @@ impl AuditConfig {
                 Self::LONGEST_REPLICA
             ));
         }
+        if self.subject_keys.len() > Self::MOST_SUBJECT_KEYS || self.subject_keys.iter().any(String::is_empty)
+        {
+            problems.push(format!(
+                "`audit.subject_keys` must be at most {} keys, none of them empty",
+                Self::MOST_SUBJECT_KEYS
+            ));
+        }
     }
 }
 
@@ -80,9 +96,10 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
 
         let bad: AuditConfig =
-            toml::from_str("segment_bytes = 10\nmax_spool_bytes = 5\nreplica = 'a b'").unwrap();
+            toml::from_str("segment_bytes = 10\nmax_spool_bytes = 5\nreplica = 'a b'\nsubject_keys = ['']")
+                .unwrap();
         bad.validate(&mut problems);
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems.len(), 4, "{problems:?}");
     }
 
     #[test]
