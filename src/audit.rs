@@ -22,6 +22,7 @@
 
 mod call;
 mod directory;
+pub mod export;
 mod reader;
 mod record;
 mod recover;
@@ -161,6 +162,11 @@ impl Audit {
     /// Records of this replica, and of the others if they share the index.
     pub async fn query(&self, query: &AuditQuery) -> Result<AuditPage, AuditIndexError> {
         self.index.query(query).await
+    }
+
+    /// The index itself, for questions beyond [`query`](Self::query).
+    pub fn index(&self) -> &AuditIndex {
+        &self.index
     }
 
     /// How many records of this replica the index has not taken.
