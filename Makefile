@@ -29,6 +29,7 @@ help:
 	  'make lint    formatting and clippy' \
 	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
+	  'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
 
 # --- what people look at ------------------------------------------------------------------
@@ -80,11 +81,16 @@ deny: rust
 
 # --- speed --------------------------------------------------------------------------------
 
-.PHONY: bench
+.PHONY: bench bench-audit
 bench: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
+
+# Questions to an audit index of ten million records; BENCH_ARGS="--events 1000000" for less.
+bench-audit: clients-3 rust
+	server_programs=$$(tests/setup/postgresql.sh) && \
+	  PATH="$$server_programs:$$PATH" "$(CLIENTS_3)/bin/python" benches/audit_questions.py --directory "$(CACHE)" $(BENCH_ARGS)
 
 # --- set-up -------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ use crate::store::audit_index::AuditEntry;
 
 pub fn line(entry: &AuditEntry) -> String {
     let record = match entry.kind.as_str() {
-        kind @ ("recovered" | "closed") => kind,
-        _ => "event",
+        "begin" | "returned" | "complete" | "policy_change" | "unreadable" => "event",
+        of_the_chain => of_the_chain,
     };
     let head = json!({
         "replica": entry.replica,
