@@ -234,7 +234,9 @@ async fn open_sqlite(path: &Path) -> Result<Database, AuditIndexError> {
         .journal_mode(SqliteJournalMode::Wal)
         // A commit that a power cut takes back is shipped again: the spool is the truth.
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(10));
+        .busy_timeout(Duration::from_secs(10))
+        // What is erased leaves no bytes in the file.
+        .pragma("secure_delete", "ON");
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     migrator(sqlx::migrate!("migrations/audit_sqlite")).run(&writer).await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;

@@ -58,13 +58,18 @@ impl AuditIndex {
 
     /// Forgets which traces are of a subject. Answers how many there were.
     pub async fn erase_subject(&self, subject: &Subject) -> Result<u64, AuditIndexError> {
-        Ok(on!(&self.database, writer, pool => {
+        let erased = on!(&self.database, writer, pool => {
             sqlx::query("DELETE FROM audit_subjects WHERE key = $1 AND value = $2")
                 .bind(text(&subject.key))
                 .bind(text(&subject.value))
                 .execute(pool)
                 .await?
                 .rows_affected()
-        }))
+        });
+        if let Database::Sqlite { writer, .. } = &self.database {
+            // The write-ahead log held it too.
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+        }
+        Ok(erased)
     }
 }
