@@ -23,6 +23,7 @@
 mod call;
 mod checkpoint;
 mod directory;
+pub mod export;
 mod ledger;
 mod mirror;
 mod publisher;
@@ -241,6 +242,11 @@ impl Audit {
         self.outlet.mirror.as_ref().map_or(0, |mirror| mirror.lag())
     }
 
+    /// The index itself, for questions beyond [`query`](Self::query).
+    pub fn index(&self) -> &AuditIndex {
+        &self.index
+    }
+
     /// How many records of this replica the index has not taken.
     pub fn backlog(&self) -> u64 {
         let state = self.spool.state();
@@ -313,9 +319,9 @@ pub async fn known_to_index(
 ) -> Result<Option<Position>, AuditOpenError> {
     let Some(replica) = directory::replica(&config.directory_in(data_dir))? else { return Ok(None) };
     let index = open_index(database_url, data_dir).await?;
-    let position = known_position(&index, &replica).await;
+    let position = index.known_position(&replica).await;
     index.close().await;
-    position.map(Some)
+    Ok(position?.map(|IndexPosition { seq, hash }| Position { seq, hash }))
 }
 
 /// Where the index of a gateway with this configuration is.

@@ -22,11 +22,10 @@ use super::spool::Spool;
 use crate::access::{Event, EventKind, Verdict};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::audit::AuditConfig;
-use crate::store::audit_index::{AuditIndex, Removal};
+use crate::store::audit_index::{AuditIndex, AuditQuery, Order, Removal};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 const PAUSE: Duration = Duration::from_secs(60 * 60);
-const BATCH: u32 = 1000;
 
 /// What a record is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +83,11 @@ impl Retention {
 
     pub fn shortest(&self) -> Option<u32> {
         [self.reads, self.changes, self.denials].into_iter().flatten().min()
+    }
+
+    /// When nothing is left of a day; `None` if something is kept for ever.
+    pub fn longest(&self) -> Option<u32> {
+        Some(self.reads?.max(self.changes?).max(self.denials?))
     }
 }
 
@@ -233,26 +237,38 @@ impl Pruner {
         }
     }
 
+    /// Whichever replica's records they are: one that is gone removes its own no more.
     async fn prune_index(&self) -> Result<(), PruneError> {
         let Some(shortest) = self.retention.shortest() else { return Ok(()) };
         let now = self.clock.now();
         let before = UnixMillis(now.0.saturating_sub(i64::from(shortest) * DAY_MILLIS).saturating_add(1));
-        let mut after = 0;
+        let mut query = AuditQuery {
+            until: Some(before),
+            order: Order::OldestFirst,
+            limit: Some(AuditQuery::LARGEST_LIMIT),
+            ..AuditQuery::default()
+        };
         loop {
-            let rows = self.index.chain_rows(&self.replica, after, Some(before), BATCH).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.seq;
-            let removals: Vec<Removal> = rows
+            let page = self.index.query(&query).await?;
+            let removals: Vec<Removal> = page
+                .entries
                 .iter()
-                .filter_map(|row| {
-                    Some(Removal { seq: row.seq, event: serde_json::from_str(&row.json).ok()? })
-                })
+                .filter_map(|entry| Some(Removal { id: entry.id, event: entry.event()? }))
                 .filter(|removal| self.retention.due(&removal.event).is_some_and(|due| due <= now))
                 .collect();
             if !removals.is_empty() {
-                self.index.remove(&self.replica, &removals).await?;
+                self.index.remove(&removals).await?;
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
             }
         }
+        if let Some(longest) = self.retention.longest() {
+            let before = now.0.saturating_sub(i64::from(longest) * DAY_MILLIS);
+            self.index.remove_counts(UnixMillis(before)).await?;
+        }
+        Ok(())
     }
 }
 

@@ -64,6 +64,27 @@ impl Client {
 }
 
 impl Client {
+    /// Begins a GET whose answer is read as it comes.
+    pub async fn stream(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Response> {
+        let answer = http_client()?
+            .get(format!("{}/api/tracegate/v1/{path}", self.url))
+            .bearer_auth(&self.token)
+            .query(query)
+            .send()
+            .await
+            .map_err(|error| {
+                anyhow::anyhow!("the gateway at `{}` cannot be reached: {}", self.url, error.without_url())
+            })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = answer.text().await?;
+        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let message = value.get("message").and_then(Value::as_str).unwrap_or(&text);
+        anyhow::bail!("{}: {message}", status.as_u16())
+    }
+
     /// Sends an OTLP export in its JSON form.
     pub async fn export(&self, experiment: &str, export: &Value) -> anyhow::Result<()> {
         let answer = http_client()?
@@ -82,7 +103,7 @@ impl Client {
 }
 
 /// Follows no redirect: a token goes to the gateway and nowhere else.
-fn http_client() -> reqwest::Result<reqwest::Client> {
+pub(super) fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::fixture::{event, spool_of};
 use crate::access::{Durability, Event, EventKind, PolicyChange, Verdict};
 use crate::audit::retention::{Class, Pruner};
-use crate::audit::{Audit, FaultKind, Known, VerifyError, directory, ledger, verify};
-use crate::clock::{ManualClock, UnixMillis};
+use crate::audit::{
+    Audit, FaultKind, Known, VerifyError, directory, ledger, verify, verify_index, verify_index_alone,
+};
+use crate::clock::{Clock, ManualClock, UnixMillis};
 use crate::config::audit::AuditConfig;
 use crate::store::audit_index::AuditQuery;
 use crate::store::test_postgres::TestDatabase;
@@ -140,6 +142,10 @@ async fn classes_go_each_in_its_time(url: Option<&str>) {
         1 < left && left < before,
         "the spool lets the segments before the change go: {left} of {before}"
     );
+    let beside = verify_index(&audit.index, &spool_of(data.path()), &config(), clock.now(), &mut |_| {});
+    assert!(beside.await.unwrap().expired > 0);
+    let alone = verify_index_alone(&audit.index, "r", &Known::default(), &config(), &mut |_| {});
+    assert!(alone.await.unwrap().expired >= 599);
     let by_trace = AuditQuery { trace_id: Some(format!("tr-{:032x}", 7)), ..AuditQuery::default() };
     assert!(audit.query(&by_trace).await.unwrap().entries.is_empty());
     let verified = verify(&spool_of(data.path()), Known::default(), &mut |_| {}).unwrap();
@@ -197,8 +203,39 @@ async fn nothing_goes_under_a_legal_hold_or_without_a_retention_or_before_the_in
         Pruner::new(&due, &spool_of(data.path()), "r", spool, audit.index.clone(), Arc::new(clock.clone()));
     pruner.prune(0).await.unwrap();
     assert_eq!(segments(data.path()), before, "the index, as far as is known, has nothing");
+    let addresses = async || {
+        let all = (UnixMillis(i64::MAX), "", "");
+        audit.index.first_addresses(None, all, 10).await.unwrap().len()
+    };
     prune(&audit, &due, data.path(), &clock).await;
     assert_eq!((segments(data.path()), indexed(&audit).await.len()), (1, 0));
+    let all = audit.index.calls_by_person(UnixMillis(0), UnixMillis(DAY)).await.unwrap();
+    assert_eq!((addresses().await, all.is_empty()), (1, false), "changes stay for ever, and so do counts");
+    let every = AuditConfig { retention_days_changes: Some(20_000), ..due };
+    prune(&audit, &every, data.path(), &clock).await;
+    assert_eq!(addresses().await, 1, "not due yet");
+    clock.advance(10_001 * DAY);
+    prune(&audit, &every, data.path(), &clock).await;
+    let all = audit.index.calls_by_person(UnixMillis(0), UnixMillis(DAY)).await.unwrap();
+    assert_eq!((addresses().await, all.len()), (0, 0));
+    audit.close().await.unwrap();
+}
+
+/// Replicas come and go; what is left of one is nobody else's to remove.
+#[tokio::test]
+async fn rows_of_a_replica_that_is_gone_go_too() {
+    let database = TestDatabase::create().await;
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gone = AuditConfig { replica: Some("gone".into()), ..config() };
+    let (audit, _) = open(&gone, Some(&database.url), first.path(), 0).await;
+    audit.sink().append(read(1, 0), Durability::Synced).await.unwrap();
+    audit.close().await.unwrap();
+    let (audit, clock) = open(&config(), Some(&database.url), second.path(), 0).await;
+    audit.sink().append(read(2, 5), Durability::Synced).await.unwrap();
+    assert_eq!(indexed(&audit).await, [1, 2]);
+    clock.advance(11 * DAY);
+    prune(&audit, &config(), second.path(), &clock).await;
+    assert_eq!(indexed(&audit).await, [2]);
     audit.close().await.unwrap();
 }
 
