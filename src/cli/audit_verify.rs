@@ -95,7 +95,13 @@ pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
     }
     bar.end();
     if arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "record": spool, "index": rows }))?;
+        let mut told = serde_json::to_value(&spool)?;
+        if arguments.database {
+            // Beside what is told of the record, if there was one.
+            let told = if told.is_null() { &mut told } else { &mut told["index"] };
+            *told = serde_json::to_value(&rows)?;
+        }
+        let text = serde_json::to_string_pretty(&told)?;
         super::print_line(&text);
         return Ok(());
     }

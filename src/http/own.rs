@@ -43,7 +43,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.group.add" => principals::add_member(call, trail).await?,
         "tracegate.group.remove" => principals::remove_member(call, trail).await?,
         "tracegate.audit.events" => audit::events(call).await?,
-        "tracegate.audit.checkpoints" => checkpoints::list(call)?,
+        "tracegate.audit.checkpoints" => checkpoints::list(call).await?,
         _ => return Err(Refusal::UnknownEndpoint),
     };
     Ok(pages::written(200, &object))

@@ -13,10 +13,9 @@ use crate::audit::directory;
 use crate::audit::reader::{ChainFault, ChainReader, FaultKind, Record};
 use crate::audit::record::{HASH, Position, RecordKind, encode};
 use crate::audit::retention::Retention;
-use crate::audit::shipper::index_position;
 use crate::clock::UnixMillis;
 use crate::config::audit::AuditConfig;
-use crate::store::audit_index::{AuditIndex, AuditIndexError, ChainRow};
+use crate::store::audit_index::{AuditIndex, AuditIndexError, ChainRow, IndexPosition};
 
 const BATCH: u32 = 2000;
 
@@ -41,6 +40,8 @@ pub enum VerifyIndexError {
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Index(#[from] AuditIndexError),
+    #[error("the index knows no replica `{0}`")]
+    Unknown(String),
 }
 
 impl From<ChainFault> for VerifyIndexError {
@@ -53,6 +54,12 @@ fn fault(seq: u64, kind: FaultKind) -> ChainFault {
     ChainFault { seq, segment: "index".to_owned(), offset: 0, kind }
 }
 
+/// How far the index is with a replica that it must know.
+async fn taken(index: &AuditIndex, replica: &str) -> Result<IndexPosition, VerifyIndexError> {
+    let known = index.taken(replica).await?;
+    known.ok_or_else(|| VerifyIndexError::Unknown(replica.to_owned()))
+}
+
 /// A replica's rows in the order of its chain, a batch at a time.
 struct Rows<'i> {
     index: &'i AuditIndex,
@@ -63,10 +70,8 @@ struct Rows<'i> {
 }
 
 impl<'i> Rows<'i> {
-    async fn after(index: &'i AuditIndex, replica: &'i str, after: u64) -> Result<Self, VerifyIndexError> {
-        let genesis = index_position(Position::genesis(replica));
-        let total = index.position(replica, genesis).await?.seq;
-        Ok(Self { index, replica, batch: Vec::new().into_iter(), after, total })
+    fn after(index: &'i AuditIndex, replica: &'i str, after: u64, total: u64) -> Self {
+        Self { index, replica, batch: Vec::new().into_iter(), after, total }
     }
 
     async fn next(
@@ -98,8 +103,8 @@ pub async fn verify_index(
     let segments = directory::segments(directory).map_err(VerifyError::Io)?;
     let first_seq = segments.first().copied().ok_or_else(nothing)?;
     let mut reader = ChainReader::at_segment(directory, &replica, first_seq).map_err(VerifyError::from)?;
-    let mut rows = Rows::after(index, &replica, first_seq - 1).await?;
-    let taken = rows.total;
+    let taken = taken(index, &replica).await?.seq;
+    let mut rows = Rows::after(index, &replica, first_seq - 1, taken);
     let retention = Retention::of(config);
     let mut verified = IndexVerified {
         replica: replica.clone(),
@@ -154,9 +159,9 @@ pub async fn verify_index_alone(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<IndexVerified, VerifyIndexError> {
     let genesis = Position::genesis(replica);
-    let position = index.position(replica, index_position(genesis)).await?;
+    let position = taken(index, replica).await?;
     let gaps_allowed = Retention::of(config).shortest().is_some();
-    let mut rows = Rows::after(index, replica, 0).await?;
+    let mut rows = Rows::after(index, replica, 0, position.seq);
     let mut witness = Witness::new(replica, 1, known, &[])?;
     let mut last = Some(genesis);
     let mut seq = 0;
@@ -229,5 +234,5 @@ fn kind_of(row: &ChainRow) -> Option<RecordKind> {
 
 fn hash_before(payload: &[u8]) -> Option<[u8; HASH]> {
     let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
-    hex::decode(payload.get("hash")?.as_str()?).ok()?.try_into().ok()
+    hex::decode(payload.get("last_hash")?.as_str()?).ok()?.try_into().ok()
 }

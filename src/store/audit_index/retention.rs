@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{AuditIndex, AuditIndexError, Database, on, rows::text, signed};
+use super::{AuditIndex, AuditIndexError, Database, IndexPosition, on, rows::text, signed};
 use crate::access::Event;
 use crate::clock::UnixMillis;
 
@@ -31,6 +31,22 @@ impl AuditIndex {
             sqlx::query_as("SELECT replica FROM audit_positions ORDER BY replica").fetch_all(pool).await?
         });
         Ok(found.into_iter().map(|(replica,)| replica).collect())
+    }
+
+    /// How far a replica's chain is in the index, without making it known; `None` if it is not.
+    pub async fn taken(&self, replica: &str) -> Result<Option<IndexPosition>, AuditIndexError> {
+        let found: Option<(i64, Vec<u8>)> = on!(&self.database, readers, pool => {
+            sqlx::query_as("SELECT seq, hash FROM audit_positions WHERE replica = $1")
+                .bind(replica)
+                .fetch_optional(pool)
+                .await?
+        });
+        let malformed = || AuditIndexError::MalformedPosition(replica.to_owned());
+        let Some((seq, hash)) = found else { return Ok(None) };
+        Ok(Some(IndexPosition {
+            seq: u64::try_from(seq).map_err(|_| malformed())?,
+            hash: hash.try_into().map_err(|_| malformed())?,
+        }))
     }
 
     /// A replica's records after a seq, in order, of before a time if one is given.
