@@ -233,8 +233,9 @@ impl Audit {
     }
 
     /// What this replica has signed, oldest first: checkpoints, and the notices of the keys.
-    pub fn signed(&self) -> std::io::Result<Vec<Line>> {
-        ledger::read(&self.directory.join(ledger::CHECKPOINTS))
+    pub async fn signed(&self) -> std::io::Result<Vec<Line>> {
+        let file = self.directory.join(ledger::CHECKPOINTS);
+        tokio::task::spawn_blocking(move || ledger::read(&file)).await.map_err(std::io::Error::other)?
     }
 
     /// How many signed lines are not in the mirror, as last known.

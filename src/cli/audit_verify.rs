@@ -96,7 +96,17 @@ pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
     }
     bar.end();
     if arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "records": records, "index": rows }))?;
+        // One spool is told by itself, with its rows beside; an export may hold several chains.
+        let of_spool = arguments.record.as_deref().is_some_and(std::path::Path::is_dir);
+        let mut told = match records.as_slice() {
+            [] => serde_json::to_value(&rows)?,
+            [one] if of_spool => serde_json::to_value(one)?,
+            several => serde_json::to_value(several)?,
+        };
+        if of_spool && arguments.database {
+            told["index"] = serde_json::to_value(&rows)?;
+        }
+        let text = serde_json::to_string_pretty(&told)?;
         super::print_line(&text);
         return Ok(());
     }

@@ -77,5 +77,5 @@ impl Links {
 
 fn hash_before(payload: &[u8]) -> Option<[u8; HASH]> {
     let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
-    hex::decode(payload.get("hash")?.as_str()?).ok()?.try_into().ok()
+    hex::decode(payload.get("last_hash")?.as_str()?).ok()?.try_into().ok()
 }
