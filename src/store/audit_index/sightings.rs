@@ -61,6 +61,17 @@ const BY_PERSON: &str = " AND k.level >= $3 AND k.time_ms >= $4 AND k.time_ms < 
 const WHAT: &str = "SELECT k.principal, k.level, k.operation, COUNT(DISTINCT k.trace_id), COUNT(DISTINCT k.id), \
      MIN(k.time_ms), MAX(k.time_ms)";
 
+pub(super) fn readers_sql(of: &ReadersOf) -> String {
+    let from = match of {
+        ReadersOf::Trace(_) => "FROM audit_trace_ids k WHERE k.trace_id = $1 AND $2 = ''",
+        ReadersOf::Subject(_) => {
+            "FROM audit_subjects s JOIN audit_trace_ids k ON k.trace_id = s.trace_id \
+             WHERE s.key = $1 AND s.value = $2"
+        }
+    };
+    format!("{WHAT} {from}{BY_PERSON}")
+}
+
 type Row = (String, i64, String, i64, i64, i64, i64);
 
 impl AuditIndex {
@@ -72,22 +83,12 @@ impl AuditIndex {
         since: Option<UnixMillis>,
         until: Option<UnixMillis>,
     ) -> Result<Vec<Reader>, AuditIndexError> {
-        let (sql, first, second) = match of {
-            // The second value is there so that both questions have the same places.
-            ReadersOf::Trace(trace) => (
-                format!("{WHAT} FROM audit_trace_ids k WHERE k.trace_id = $1 AND $2 = ''{BY_PERSON}"),
-                text(trace),
-                String::new(),
-            ),
-            ReadersOf::Subject(subject) => (
-                format!(
-                    "{WHAT} FROM audit_subjects s JOIN audit_trace_ids k ON k.trace_id = s.trace_id \
-                     WHERE s.key = $1 AND s.value = $2{BY_PERSON}"
-                ),
-                text(&subject.key),
-                text(&subject.value),
-            ),
+        // The second value is there so that both questions have the same places.
+        let (first, second) = match of {
+            ReadersOf::Trace(trace) => (text(trace), String::new()),
+            ReadersOf::Subject(subject) => (text(&subject.key), text(&subject.value)),
         };
+        let sql = readers_sql(of);
         let found: Vec<Row> = on!(&self.database, readers, pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(sql))
                 .bind(first)
