@@ -239,7 +239,7 @@ pub(super) fn all(
             Some(next) => after = Some(next.to_owned()),
             None => return Ok(found),
         }
-        if found.len() % (10 * PAGE) == 0 {
+        if found.len().is_multiple_of(10 * PAGE) {
             eprintln!("{} read", found.len());
         }
     }

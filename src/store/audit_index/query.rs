@@ -147,6 +147,12 @@ enum Bind {
     Number(i64),
 }
 
+/// What is asked of the database for a page.
+#[cfg(test)]
+pub(super) fn page_sql(query: &AuditQuery) -> String {
+    Statement::of(query, 100).0
+}
+
 /// A statement under construction: conditions, and the values they are bound to.
 struct Statement {
     conditions: Vec<String>,

@@ -47,7 +47,7 @@ pub struct Reader {
     pub operation: String,
     /// Of a subject's traces, how many different ones.
     pub traces: u64,
-    /// How many calls.
+    /// How often: once for each trace in each record that released something of it.
     pub times: u64,
     #[serde(rename = "first_ms")]
     pub first: UnixMillis,
@@ -55,11 +55,28 @@ pub struct Reader {
     pub last: UnixMillis,
 }
 
-/// How the text of every question ends.
-const BY_PERSON: &str = " AND k.level >= $3 AND k.time_ms >= $4 AND k.time_ms < $5 AND k.principal IS NOT NULL \
-     GROUP BY k.principal, k.level, k.operation ORDER BY k.principal, k.level DESC, k.operation LIMIT 10001";
-const WHAT: &str = "SELECT k.principal, k.level, k.operation, COUNT(DISTINCT k.trace_id), COUNT(DISTINCT k.id), \
-     MIN(k.time_ms), MAX(k.time_ms)";
+/// Which sightings count, in every question.
+const COUNTED: &str = "k.level >= $3 AND k.time_ms >= $4 AND k.time_ms < $5 AND k.principal IS NOT NULL";
+const ORDER: &str = "ORDER BY principal, level DESC, operation LIMIT 10001";
+
+/// Grouped twice for a subject: counting what is distinct would sort every sighting.
+pub(super) fn readers_sql(of: &ReadersOf) -> String {
+    match of {
+        ReadersOf::Trace(_) => format!(
+            "SELECT k.principal, k.level, k.operation, CAST(1 AS BIGINT), COUNT(*), MIN(k.time_ms), MAX(k.time_ms) \
+             FROM audit_trace_ids k WHERE k.trace_id = $1 AND $2 = '' AND {COUNTED} \
+             GROUP BY k.principal, k.level, k.operation {ORDER}"
+        ),
+        ReadersOf::Subject(_) => format!(
+            "SELECT principal, level, operation, COUNT(*), CAST(SUM(times) AS BIGINT), MIN(first_ms), MAX(last_ms) FROM ( \
+             SELECT k.principal, k.level, k.operation, k.trace_id, COUNT(*) AS times, MIN(k.time_ms) AS first_ms, \
+             MAX(k.time_ms) AS last_ms FROM audit_subjects s JOIN audit_trace_ids k ON k.trace_id = s.trace_id \
+             WHERE s.key = $1 AND s.value = $2 AND {COUNTED} \
+             GROUP BY k.principal, k.level, k.operation, k.trace_id) sightings \
+             GROUP BY principal, level, operation {ORDER}"
+        ),
+    }
+}
 
 type Row = (String, i64, String, i64, i64, i64, i64);
 
@@ -72,22 +89,12 @@ impl AuditIndex {
         since: Option<UnixMillis>,
         until: Option<UnixMillis>,
     ) -> Result<Vec<Reader>, AuditIndexError> {
-        let (sql, first, second) = match of {
-            // The second value is there so that both questions have the same places.
-            ReadersOf::Trace(trace) => (
-                format!("{WHAT} FROM audit_trace_ids k WHERE k.trace_id = $1 AND $2 = ''{BY_PERSON}"),
-                text(trace),
-                String::new(),
-            ),
-            ReadersOf::Subject(subject) => (
-                format!(
-                    "{WHAT} FROM audit_subjects s JOIN audit_trace_ids k ON k.trace_id = s.trace_id \
-                     WHERE s.key = $1 AND s.value = $2{BY_PERSON}"
-                ),
-                text(&subject.key),
-                text(&subject.value),
-            ),
+        // The second value is there so that both questions have the same places.
+        let (first, second) = match of {
+            ReadersOf::Trace(trace) => (text(trace), String::new()),
+            ReadersOf::Subject(subject) => (text(&subject.key), text(&subject.value)),
         };
+        let sql = readers_sql(of);
         let found: Vec<Row> = on!(&self.database, readers, pool => {
             sqlx::query_as(sqlx::AssertSqlSafe(sql))
                 .bind(first)
