@@ -1,4 +1,4 @@
-# What people run: make demo, make test, make lint, make bench.
+# What people run: make demo, make test, make prove, make lint, make bench.
 # Everything that these need is set up on first use, in the open, under $(CACHE); a second
 # run finds it there.
 
@@ -17,6 +17,9 @@ CLIENTS_2 := $(CACHE)/clients-2.22
 DEBUG_BINARY := $(CARGO_TARGET_DIR)/debug/tracegate
 RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
 
+PROVE_DECISIONS ?= 20000000
+PROVE_SEED ?= 1000000
+
 # No telemetry from the MLflow that the tests and the demo start.
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
@@ -28,6 +31,7 @@ help:
 	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
+	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
 	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
 	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
@@ -78,6 +82,17 @@ test-clients-direct: clients-3 clients-2
 SOAK_ROUNDS ?= 100
 soak: rust
 	TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) cargo test --test integration kills:: -- --nocapture
+
+# --- the proof ----------------------------------------------------------------------------
+
+# What `make test` does with the policy engine, a hundred times longer: docs/POLICY-PROOF.md.
+.PHONY: prove
+prove: clients-3 rust
+	PROVE_DECISIONS="$(PROVE_DECISIONS)" PROVE_SEED="$(PROVE_SEED)" \
+	  cargo test --release --lib policy::proof -- --include-ignored --nocapture --test-threads 1
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" CASBIN_RULES=200000 CASBIN_SAMPLE=12 \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_casbin_export.py
 
 # --- quality ------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ mod audit_verify;
 mod client;
 mod demo;
 mod demo_seed;
+mod explain;
 mod mlflow_process;
 mod policy;
 mod routes;
@@ -17,6 +18,7 @@ mod times;
 mod token;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -58,7 +60,8 @@ enum Command {
     },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
-        --privilege CAN_READ --on experiment:1 --reason 'quarterly review'")]
+        --privilege CAN_READ --on experiment:1 --reason 'quarterly review'\n  \
+        tracegate policy plan policy/")]
     Policy {
         #[command(subcommand)]
         command: policy::PolicyCommand,
@@ -73,21 +76,22 @@ enum Command {
     },
     /// Explain one decision
     #[command(after_help = "Example:\n  tracegate explain --principal user:bob --privilege trace.read \
-        --on experiment:1")]
-    Explain(policy::ExplainArguments),
+        --on experiment:1\n  tracegate explain --decision 0190a3b2-…")]
+    Explain(explain::ExplainArguments),
 }
 
-/// Runs one command to its end.
-pub fn run(arguments: Arguments) -> anyhow::Result<()> {
-    match arguments.command {
+/// Runs one command to its end. Most can only succeed or fail; those that answer a question may end otherwise.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let done = match arguments.command {
         Command::Serve { config, json } => serve::run(config.as_deref(), json),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
-        Command::Policy { command } => policy::run(command),
+        Command::Policy { command } => return policy::run(command),
         Command::Audit { command } => audit::run(command),
-        Command::Explain(arguments) => policy::explain(arguments),
-    }
+        Command::Explain(arguments) => explain::run(arguments),
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints one line to stdout; a closed pipe is no error.

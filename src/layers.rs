@@ -64,6 +64,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_opentelemetry", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("clap", &["cli", "main"]),
+    ("serde_saphyr", &["cli"]),
 ];
 
 /// What a file of a module does that its layer may not.

@@ -7,7 +7,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let arguments = tracegate::cli::Arguments::parse();
     match tracegate::cli::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -18,6 +18,7 @@ mod levels;
 mod names;
 mod people;
 mod permit;
+pub mod plan;
 mod publication;
 mod question;
 mod rows;

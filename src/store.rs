@@ -38,6 +38,7 @@ mod read_policy;
 mod roots;
 mod rows;
 mod secrets;
+mod securable_names;
 mod securables;
 mod tokens;
 

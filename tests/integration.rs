@@ -39,3 +39,6 @@ mod live_matrix;
 #[cfg(test)]
 #[path = "integration/pages.rs"]
 mod pages;
+#[cfg(test)]
+#[path = "integration/policy_code.rs"]
+mod policy_code;

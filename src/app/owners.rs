@@ -165,6 +165,11 @@ impl Owners {
         Ok(())
     }
 
+    /// An experiment's name, if it was asked for lately.
+    pub async fn known_name(&self, id: &ExperimentId) -> Option<String> {
+        self.experiments.get(id).await.map(|facts| facts.name)
+    }
+
     /// Forgets an experiment's facts, after it was renamed.
     pub async fn forget_experiment(&self, id: &ExperimentId) {
         self.experiments.invalidate(id).await;

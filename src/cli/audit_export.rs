@@ -97,7 +97,7 @@ async fn lines(
     query: &[(&str, String)],
     mut each: impl AsyncFnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut answer = client.stream("audit/export", query).await?;
+    let mut answer = client.begin("audit/export", query).await?;
     let header =
         |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let records = header("x-tracegate-records").unwrap_or_default();

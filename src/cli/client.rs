@@ -54,35 +54,50 @@ impl Client {
         })?;
         let status = answer.status();
         let text = answer.text().await?;
-        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if status.is_success() {
-            return Ok(value);
+            return Ok(serde_json::from_str(&text).unwrap_or(Value::Null));
         }
-        let message = value.get("message").and_then(Value::as_str).unwrap_or(&text);
-        anyhow::bail!("{}: {message}", status.as_u16())
+        Err(refused(status, &text))
     }
+}
+
+/// What the gateway said when it refused.
+fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
+    let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let message = value.get("message").and_then(Value::as_str).unwrap_or(text);
+    anyhow::anyhow!("{}: {message}", status.as_u16())
 }
 
 impl Client {
     /// Begins a GET whose answer is read as it comes.
-    pub async fn stream(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Response> {
-        let answer = http_client()?
-            .get(format!("{}/api/tracegate/v1/{path}", self.url))
-            .bearer_auth(&self.token)
-            .query(query)
-            .send()
-            .await
-            .map_err(|error| {
-                anyhow::anyhow!("the gateway at `{}` cannot be reached: {}", self.url, error.without_url())
-            })?;
+    pub async fn begin(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Response> {
+        let url = format!("{}/api/tracegate/v1/{path}", self.url);
+        let request = http_client()?.get(url).bearer_auth(&self.token).query(query);
+        let answer = request.send().await.map_err(|error| {
+            anyhow::anyhow!("the gateway at `{}` cannot be reached: {}", self.url, error.without_url())
+        })?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let text = answer.text().await?;
-        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        let message = value.get("message").and_then(Value::as_str).unwrap_or(&text);
-        anyhow::bail!("{}: {message}", status.as_u16())
+        Err(refused(status, &answer.text().await?))
+    }
+
+    /// Reads an answer of whatever size, piece by piece.
+    pub fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        each: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut answer = self.begin(path, query).await?;
+            while let Some(piece) = answer.chunk().await? {
+                each(&piece)?;
+            }
+            Ok(())
+        })
     }
 
     /// Sends an OTLP export in its JSON form.

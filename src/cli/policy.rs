@@ -1,9 +1,20 @@
-//! `tracegate policy` and `tracegate explain`.
+//! `tracegate policy`: who may do what, by single calls and by files.
+
+mod apply;
+mod export;
+mod files;
+mod plan;
+mod test;
+mod time;
+mod yaml;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::client::{Client, print};
 
@@ -74,24 +85,40 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what policy files would change, and who would gain or lose what by it
+    #[command(after_help = "Example:\n  tracegate policy plan policy/ --exit-code")]
+    Plan(plan::PlanArguments),
+    /// Put policy files in force, all at once or not at all
+    #[command(after_help = "Example:\n  tracegate policy apply policy/ --expect-version 41")]
+    Apply(apply::ApplyArguments),
+    /// Hold what policy files expect against the policy in force
+    #[command(after_help = "Example:\n  tracegate policy test policy/ --planned")]
+    Test(test::TestArguments),
+    /// Write what is in force as a policy file, or for another casbin implementation
+    #[command(after_help = "Example:\n  tracegate policy export --output policy.yaml\n  \
+        tracegate policy export --casbin casbin/")]
+    Export(export::ExportArguments),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ExplainArguments {
-    /// user:NAME or service_principal:NAME; you if absent
-    #[arg(long)]
-    principal: Option<String>,
-    /// A privilege, such as trace.read
-    #[arg(long)]
-    privilege: String,
-    /// TYPE:ID, such as experiment:1
-    #[arg(long)]
-    on: String,
-    #[arg(long)]
-    json: bool,
+struct FileArguments {
+    /// Policy files, or directories that hold them as *.yaml and *.yml
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
-pub(super) fn run(command: PolicyCommand) -> anyhow::Result<()> {
+pub(super) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PolicyCommand::Plan(arguments) => plan::run(&arguments),
+        PolicyCommand::Apply(arguments) => apply::run(&arguments),
+        PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
+        single => call(single).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The commands that are one call each.
+fn call(command: PolicyCommand) -> anyhow::Result<()> {
     let client = Client::from_environment()?;
     let member_path = |group: &str, member: &str| {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -131,31 +158,11 @@ pub(super) fn run(command: PolicyCommand) -> anyhow::Result<()> {
             let body = json!({ "principal": principal });
             (client.call(Method::POST, "principals", &[], Some(&body))?, json)
         }
+        PolicyCommand::Plan(_)
+        | PolicyCommand::Apply(_)
+        | PolicyCommand::Test(_)
+        | PolicyCommand::Export(_) => return Ok(()),
     };
     print(&answer, json, "", &[]);
-    Ok(())
-}
-
-pub(super) fn explain(arguments: ExplainArguments) -> anyhow::Result<()> {
-    let client = Client::from_environment()?;
-    let mut query = vec![("privilege", arguments.privilege), ("on", arguments.on)];
-    query.extend(arguments.principal.map(|principal| ("principal", principal)));
-    let answer = client.call(Method::GET, "explain", &query, None)?;
-    if arguments.json {
-        print(&answer, true, "", &[]);
-        return Ok(());
-    }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    super::print_line(&format!(
-        "{} (policy version {})",
-        text(&answer["decision"]),
-        answer["policy_version"]
-    ));
-    for step in answer["steps"].as_array().into_iter().flatten() {
-        super::print_line(&format!("  - {}", text(step)));
-    }
-    if let Some(remedy) = answer["remedy"].as_str() {
-        super::print_line(&format!("what would help: {remedy}"));
-    }
     Ok(())
 }

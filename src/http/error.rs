@@ -17,6 +17,9 @@ pub enum Refusal {
     Malformed(#[from] Malformed),
     #[error("the {what} is larger than {limit} bytes; an administrator can raise `limits.{key}`")]
     TooLarge { what: &'static str, limit: u64, key: &'static str },
+    /// Larger than what is taken, whatever the configuration.
+    #[error("the {what} is larger than {limit} bytes, the most that is taken (`{name}`)")]
+    Oversized { what: &'static str, limit: u64, name: &'static str },
     #[error("{0}")]
     Unauthenticated(String),
     #[error("no operation has this method and path")]
@@ -124,7 +127,7 @@ impl Refusal {
             | Self::Backend(BackendError::RequestBody | BackendError::Unsendable) => {
                 (400, "INVALID_PARAMETER_VALUE")
             }
-            Self::TooLarge { .. } => (413, "INVALID_PARAMETER_VALUE"),
+            Self::TooLarge { .. } | Self::Oversized { .. } => (413, "INVALID_PARAMETER_VALUE"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
@@ -175,5 +178,23 @@ impl Refusal {
         let message = format!("{self} (decision {decision_id})");
         let body = serde_json::json!({ "error_code": code, "message": message });
         Reply { status, headers, body: Body::memory(body.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_for_a_version_that_has_gone_is_a_conflict_and_a_bad_one_is_the_callers_fault() {
+        let moved = StoreError::Moved { expected: 3, current: 5 };
+        let reply = Refusal::from(moved).into_reply("d");
+        assert_eq!(reply.status, 409);
+        let step = StoreError::Step { index: 7, problem: Box::new(StoreError::LastAdministrator) };
+        let refusal = Refusal::from(step);
+        assert_eq!(refusal.status(), 400);
+        assert!(refusal.to_string().contains("step 7: the last administrator"), "{refusal}");
+        let away = StoreError::Unavailable("gone".to_owned());
+        assert_eq!(Refusal::from(away).status(), 503);
     }
 }

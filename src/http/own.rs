@@ -8,6 +8,7 @@ mod checkpoints;
 mod explain;
 mod grants;
 mod openapi;
+mod policy;
 mod principals;
 mod tokens;
 
@@ -33,6 +34,11 @@ const BODY_LIMIT: u64 = 1024 * 1024;
 /// Answers an operation of our own API. Its coarse needs are already decided.
 pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
     let object = match call.operation.name.as_str() {
+        "tracegate.policy.export" => return policy::export(call).await,
+        "tracegate.policy.casbin" => return policy::casbin(call).await,
+        "tracegate.policy.plan" => policy::plan(call).await?,
+        "tracegate.policy.apply" => policy::apply(call, trail).await?,
+        "tracegate.policy.test" => policy::test(call).await?,
         "tracegate.whoami" => explain::whoami(call)?,
         "tracegate.explain" => explain::explain(call).await?,
         "tracegate.policy.get" => explain::policy(call).await?,
@@ -123,13 +129,22 @@ fn plain(status: u16, body: &Value) -> Reply {
 
 /// The JSON object that was sent to our own API.
 async fn sent(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+    sent_within(call, BODY_LIMIT, "own_body_bytes").await
+}
+
+/// As [`sent`], with a limit of its own, which is named when it is passed.
+async fn sent_within(
+    call: &mut Call<'_>,
+    limit: u64,
+    name: &'static str,
+) -> Result<Map<String, Value>, Refusal> {
     let bytes = match std::mem::replace(&mut call.body, Body::Empty) {
         Body::Empty => bytes::Bytes::new(),
         Body::Replay(replay) => replay.as_memory().cloned().unwrap_or_default(),
-        Body::Stream { stream, .. } => convert::collect(stream, BODY_LIMIT)
+        Body::Stream { stream, .. } => convert::collect(stream, limit)
             .await
             .map_err(|error| Refusal::Client(error.to_string()))?
-            .ok_or(Refusal::TooLarge { what: "body", limit: BODY_LIMIT, key: "json_body_bytes" })?,
+            .ok_or(Refusal::Oversized { what: "body", limit, name })?,
     };
     Ok(crate::wire::json::parse_object(&bytes)?)
 }

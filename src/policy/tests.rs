@@ -294,3 +294,4 @@ fn casbins_own_enforcer_agrees_when_it_is_given_the_whole_policy() {
 }
 
 mod catalog;
+mod mismatches;

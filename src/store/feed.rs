@@ -37,7 +37,9 @@ pub(super) struct Source(Option<PgConnectOptions>);
 
 impl Source {
     pub fn new(url: Option<&str>) -> Result<Self, StoreError> {
-        let options = url.map(str::parse::<PgConnectOptions>).transpose()?;
+        // What is wrong with it is not said: it may hold a password.
+        let malformed = |_| StoreError::Unavailable("`database.url` is not a PostgreSQL URL".to_owned());
+        let options = url.map(|url| url.parse::<PgConnectOptions>().map_err(malformed)).transpose()?;
         Ok(Self(options.map(|options| options.application_name(APPLICATION))))
     }
 }

@@ -27,7 +27,7 @@ RULES = int(os.environ.get("CASBIN_RULES", "20000"))
 SAMPLE = int(os.environ.get("CASBIN_SAMPLE", "12"))
 
 # Names that readers of CSV files and of casbin models take apart, each in its own way.
-ODD_PEOPLE = ["user:Zoë Müller", "user:a[b](c) | d", "user:100%2C", "service_principal:日本 agent", "user:#no comment"]
+ODD_PEOPLE = ["user:Zoë Müller", "user:a[b](c) | d", "user:100% sure", "service_principal:日本 agent", "user:#no comment"]
 ODD_MODELS = ["registered_model:m, [x], 'y'", "registered_model:m%2C [x]", "registered_model:(open", "registered_model:# x"]
 CATALOG = [
     "metastore:default", "catalog:main", "schema:main.agents", "table:main.agents.größe", "table:main.agents.(x",

@@ -86,7 +86,8 @@ async fn explain_recorded(call: &Call<'_>, decision: &str) -> Result<Map<String,
         tracing::error!(%error, "the audit index failed");
         Refusal::Internal("the audit index cannot be read".to_owned())
     })?;
-    let event = page.entries.iter().filter_map(AuditEntry::event).last().ok_or_else(missing)?;
+    let records = page.entries.iter().filter_map(AuditEntry::event);
+    let event = records.max_by_key(|event| event.time).ok_or_else(missing)?;
     let principal: Principal = event.principal.as_deref().ok_or_else(missing)?.parse()?;
     let reads_records = Check::new(Privilege::AuditRead, Securable::workspace());
     if principal != call.caller.principal && !call.allows(reads_records)? {

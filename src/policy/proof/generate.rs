@@ -134,19 +134,69 @@ impl Cast {
                 world.edit(&edit);
             }
         }
-        let rules = if self.dense { random.between(30, 100) } else { random.between(2, 12) };
+        let rules = if self.dense { random.between(50, 90) } else { random.between(2, 9) };
         for _ in 0..rules {
             let rule = self.rule(random);
             world.edit(&PolicyEdit::Grant(rule));
         }
+        for rule in self.way_in(random) {
+            world.edit(&PolicyEdit::Grant(rule));
+        }
+        for _ in 0..random.below(4) {
+            if let Some(rule) = self.opposing(&world, random) {
+                world.edit(&PolicyEdit::Grant(rule));
+            }
+        }
         world
+    }
+
+    /// Half the time, the gates of a catalog stand open to somebody: behind closed ones everything looks alike.
+    fn way_in(&mut self, random: &mut Random) -> Vec<Rule> {
+        let in_catalog = |securable: &&Securable| securable.catalog().is_some();
+        let Some(inside) = self.securables.iter().find(in_catalog).cloned() else { return Vec::new() };
+        if random.one_in(2) {
+            return Vec::new();
+        }
+        let principal = if random.one_in(2) { users() } else { random.pick(&self.principals).clone() };
+        let gates = ["USE_CATALOG", "USE_SCHEMA"].map(|gate| Rule {
+            principal: principal.clone(),
+            securable: inside.catalog().unwrap(),
+            privilege: gate.to_owned(),
+            effect: Effect::Allow,
+            expires_at: None,
+            ..self.rule(random)
+        });
+        gates.into()
+    }
+
+    /// What says the opposite of some grant, there or above, in the same word or in one that holds it.
+    fn opposing(&mut self, world: &World, random: &mut Random) -> Option<Rule> {
+        let rules: Vec<&Rule> = world.rules.values().collect();
+        let other = (!rules.is_empty()).then(|| (*random.pick(&rules)).clone())?;
+        let securable = if random.one_in(3) {
+            random.pick(&world.chain(&other.securable)).clone()
+        } else {
+            other.securable
+        };
+        let bundles: &[&str] = match securable.kind.is_catalog_plane() {
+            true => &["OWNER", "OWNER", "ALL_PRIVILEGES", "MANAGE"],
+            false => &["ALL", "CAN_EDIT", "CAN_READ"],
+        };
+        Some(Rule {
+            principal: other.principal,
+            privilege: if random.one_in(2) { (*random.pick(bundles)).to_owned() } else { other.privilege },
+            effect: if other.effect == Effect::Allow { Effect::Deny } else { Effect::Allow },
+            securable,
+            ..self.rule(random)
+        })
     }
 
     fn rule(&mut self, random: &mut Random) -> Rule {
         let id = self.next_id;
         // Ids with holes: nothing may take them for places in a row.
         self.next_id += random.between(1, 3) as i64;
-        let among = if self.dense { 2.min(self.securables.len()) } else { self.securables.len() };
+        // Rows longer than a glance (`FEW` in `decide.rs`) are searched instead of read.
+        let among = if self.dense && !random.one_in(8) { 1 } else { self.securables.len() };
         let securable = self.securables[random.below(among)].clone();
         let privilege = privilege_for(&securable, random);
         Rule {
@@ -167,7 +217,8 @@ impl Cast {
                 (!rules.is_empty()).then(|| (*random.pick(&rules)).clone())
             };
             let edit = match random.below(20) {
-                0..=3 => Some(PolicyEdit::Grant(self.rule(random))),
+                0..=2 => Some(PolicyEdit::Grant(self.rule(random))),
+                3 => self.opposing(world, random).map(PolicyEdit::Grant),
                 4..=5 => existing(random).map(|rule| PolicyEdit::Grant(self.changed(rule, random))),
                 6..=8 => existing(random).map(PolicyEdit::Revoke),
                 9..=11 => self.join(world, random),

@@ -36,7 +36,9 @@ impl AuditIndex {
         };
         let statements = [
             (
-                format!("DELETE FROM audit_events WHERE (id, time_ms) IN (SELECT {ID}, {TIME} FROM {source})"),
+                format!(
+                    "DELETE FROM audit_events WHERE (id, time_ms) IN (SELECT {ID}, {TIME} FROM {source})"
+                ),
                 events,
             ),
             (keyed("audit_trace_ids", "trace_id", source), trace_ids),

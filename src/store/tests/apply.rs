@@ -70,12 +70,12 @@ async fn a_refused_step_leaves_nothing_and_is_named() {
         store.add_member(&admins, &ann, BY, NOW).await.unwrap();
         let (kept, _) = store.add_grant(&grant(&ann, "experiment:1", "CAN_READ"), BY, NOW).await.unwrap();
         let before = Picture::read(&store).await;
-        let good = vec![
+        let good = [
             Wanted::Revoke(kept.id),
             Wanted::Grant(grant(&user("new"), "experiment:2", "CAN_READ")),
             join(&one, &two),
         ];
-        let bad: Vec<(Wanted, &str)> = vec![
+        let bad: [(Wanted, &str); 6] = [
             (Wanted::Grant(grant(&ann, "experiment:1", "CAN_FLY")), "`CAN_FLY`"),
             (Wanted::Grant(grant(&ann, "experiment:1", "SELECT")), "cannot be granted"),
             (

@@ -110,7 +110,7 @@ async fn fill(database: &TestStore, users: i64, groups: i64, experiments: i64, t
             users * 5,
             format!(
                 "INSERT INTO memberships (group_id, member_id) \
-                  SELECT DISTINCT 'group:team' || (1 + (i * 7919 + i / {users}) % {groups}), 'user:person' || (1 + i % {users}) || '@example.com' FROM numbers"
+                  SELECT DISTINCT 'group:team' || (1 + (i * 191 + i / {users}) % {groups}), 'user:person' || (1 + i % {users}) || '@example.com' FROM numbers"
             ),
         ),
         (
@@ -123,7 +123,7 @@ async fn fill(database: &TestStore, users: i64, groups: i64, experiments: i64, t
             grants,
             format!(
                 "INSERT INTO grants (principal, securable, privilege, effect, granted_by, granted_at_ms, expires_at_ms) \
-                  SELECT CASE WHEN i % 3 = 0 THEN 'group:team' || (1 + (i + i / {tables}) % {groups}) ELSE 'user:person' || (1 + (i * 7919 + i / {tables}) % {users}) || '@example.com' END, \
+                  SELECT CASE WHEN i % 3 = 0 THEN 'group:team' || (1 + (i + i / {tables}) % {groups}) ELSE 'user:person' || (1 + (i * 191 + i / {tables}) % {users}) || '@example.com' END, \
                   CASE WHEN i % 2 = 0 THEN 'experiment:' || (1 + i % {experiments}) ELSE 'table:main.schema' || (i % 1000) || '.table' || (1 + i % {tables}) END, \
                   CASE WHEN i % 2 = 0 THEN 'CAN_READ' ELSE 'SELECT' END, 'allow', 'x', 0, \
                   CASE WHEN i % 50 = 0 THEN 1900000000000 END FROM numbers \
