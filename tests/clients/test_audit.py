@@ -255,19 +255,34 @@ class TestExports:
 
         return to_lines
 
-    def test_json_lines_hold_the_whole_chain(self, export, seen):
+    def test_json_lines_hold_the_whole_chain(self, export, seen, tracegate, tmp_path):
         """As docs/AUDIT-FORMAT.md says how a hash is made, from the lines alone."""
-        lines = export("jsonl")
-        records = sorted(((json.loads(line), line) for line in lines), key=lambda record: record[0]["seq"])
+        head, *lines = export("jsonl")
+        records = [(json.loads(line), line) for line in lines]
         assert [record["seq"] for record, _ in records] == list(range(1, len(records) + 1))
+        head = json.loads(head)
+        assert (head["tracegate_audit_export"], head["first_seq"], head["last_seq"]) == (1, 1, len(records))
         last = hashlib.sha256(b"tracegate audit chain 1\n" + records[0][0]["replica"].encode()).digest()
         for record, line in records:
             payload = line.split('"payload":', 1)[1][:-1].encode()
-            kind = {"event": 1, "recovered": 2, "closed": 3}[record["record"]]
+            kind = {"event": 1, "recovered": 2, "closed": 3, "checkpoint": 4, "key": 5, "pruned": 6}[record["record"]]
             head = struct.pack("<IBQ", len(payload), kind, record["seq"])
             last = hashlib.sha256(last + head + payload).digest()
             assert record["hash"] == last.hex(), record["seq"]
         assert any(seen["trace"] in line for line in lines)
+        (verified,) = json.loads(tracegate("audit", "verify", tmp_path / "jsonl.out", "--json").stdout)
+        assert (verified["last_seq"], verified["last_hash"]) == (len(records), last.hex()) and verified["checkpoints"]
+
+    def test_part_of_a_chain_verifies_and_an_edit_of_it_does_not(self, export, seen, tracegate, tmp_path):
+        payload = next(record for record in map(json.loads, export("jsonl")) if seen["trace"] in json.dumps(record))["payload"]
+        part = export("jsonl", "--from", str(payload["time_ms"]))
+        assert json.loads(part[0])["first_seq"] > 1
+        tracegate("audit", "verify", tmp_path / "jsonl.out")
+        at = next(number for number, line in enumerate(part) if seen["trace"] in line)
+        part[at] = part[at].replace(seen["trace"], "tr-" + "0" * 32)
+        edited = tmp_path / "edited.jsonl"
+        edited.write_text("\n".join(part) + "\n")
+        assert f"audit record {json.loads(part[at])['seq']} " in tracegate("audit", "verify", edited, code=1).stderr
 
     def test_ocsf_is_api_activity(self, export, seen):
         events = [json.loads(line) for line in export("ocsf")]
@@ -321,9 +336,11 @@ class TestExports:
         assert seen["trace"] in traces
         assert all(record.time_unix_nano and record.severity_number for record in records)
 
-    def test_a_period_and_a_person_narrow_an_export(self, export):
+    def test_a_period_and_a_person_narrow_an_export(self, export, tracegate, tmp_path):
         lines = export("jsonl", "--principal", "user:bob")
         assert lines and {json.loads(line)["payload"]["principal"] for line in lines} == {"user:bob"}
+        # Chosen records are no chain, and are not taken for one.
+        assert "cannot be verified" in tracegate("audit", "verify", tmp_path / "jsonl.out", code=1).stderr
         assert export("ocsf", "--from", "1971-01-01", "--to", "1971-01-02") == []
 
 

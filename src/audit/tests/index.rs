@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::fixture::{audit, event, spool_of};
 use crate::access::Durability;
 use crate::audit::{
-    FaultKind, Known, PublicKey, SigningKey, VerifyError, VerifyIndexError, verify_index, verify_index_alone,
+    FaultKind, Known, Position, PublicKey, SigningKey, VerifyError, VerifyIndexError, export::jsonl::Chain,
+    verify_export, verify_index, verify_index_alone,
 };
 use crate::clock::UnixMillis;
 use crate::config::audit::AuditConfig;
@@ -129,8 +130,9 @@ async fn an_answer_that_was_changed_beside_the_records_is_named() {
 #[tokio::test]
 async fn a_replica_that_the_index_does_not_know_is_not_whole() {
     let gone = closed().await;
-    let verified = verify_index_alone(&gone.index, "other", &Known::default(), &gone.config, &mut |_| {});
-    assert!(matches!(verified.await, Err(VerifyIndexError::Unknown(name)) if name == "other"));
+    let (index, known) = (&gone.index, Known::default());
+    let verified = verify_index_alone(index, "other", &known, &gone.config, &mut |_| {}).await;
+    assert!(matches!(verified, Err(VerifyIndexError::Unknown(name)) if name == "other"));
     assert_eq!(gone.index.replicas().await.unwrap(), ["r"], "asking adds none");
 }
 
@@ -180,4 +182,78 @@ async fn a_row_may_be_missing_only_when_its_time_was_over() {
     assert_eq!(first(gone.alone().await), (15, FaultKind::Changed));
     gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(15)").await;
     assert!(matches!(first(gone.alone().await).1, FaultKind::NotAsSigned { to: 18, .. }));
+}
+
+/// The chains of a period as lines, as the API hands them out.
+async fn lines(index: &AuditIndex) -> String {
+    let mut lines = String::new();
+    for stretch in index.stretches(None, None).await.unwrap() {
+        let genesis = Position::genesis(&stretch.replica).hash.to_vec();
+        let previous = if stretch.first_seq == 1 { Some(genesis) } else { stretch.previous };
+        let (first, last) = (stretch.first_seq, stretch.last_seq);
+        let mut chain = Chain::new(&stretch.replica, first, last, previous.as_deref());
+        lines += &chain.head().unwrap();
+        while chain.seq() < chain.last_seq() {
+            let rows = index.chain_rows(chain.replica(), chain.seq(), chain.last_seq(), 7).await.unwrap();
+            lines += &chain.lines(&rows).unwrap();
+        }
+    }
+    lines
+}
+
+fn verified(data: &std::path::Path, text: &str, known: Known) -> Result<Vec<crate::audit::Verified>, u64> {
+    let file = data.join("export.jsonl");
+    std::fs::write(&file, text).unwrap();
+    match verify_export(&file, known, &mut |_| {}) {
+        Ok(verified) => Ok(verified),
+        Err(VerifyError::Fault(fault)) => Err(fault.seq),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn an_export_from_the_index_is_the_one_from_the_spool() {
+    let gone = closed().await;
+    let text = lines(&gone.index).await;
+    let mut of_spool = Vec::new();
+    crate::audit::export(&spool_of(gone.data.path()), 1..=u64::MAX, &mut of_spool).unwrap();
+    assert_eq!(text, String::from_utf8(of_spool).unwrap());
+    let check = |text: &str, known: Known| verified(gone.data.path(), text, known);
+    let chains = check(&text, gone.known()).unwrap();
+    assert_eq!((chains.len(), chains[0].last_seq, chains[0].vouched_seq), (1, 37, 35));
+
+    // Several chains in a file.
+    let twice = format!("{text}{text}");
+    assert_eq!(check(&twice, gone.known()).unwrap().len(), 2);
+    let second = format!("{text}{}", text.replacen("user:ann", "user:bob", 1));
+    assert_eq!(check(&second, gone.known()), Err(3));
+    // Lines of another chain, and one too many.
+    let other = text.replace("\"replica\":\"r\",\"seq\"", "\"replica\":\"q\",\"seq\"");
+    assert_eq!(check(&other, Known::default()), Err(1));
+    let more = format!("{text}{}\n", text.lines().next_back().unwrap());
+    assert_eq!(check(&more, Known::default()), Err(38));
+    // Chosen records are no chain.
+    let (_, without_head) = text.split_once('\n').unwrap();
+    let file = gone.data.path().join("chosen.jsonl");
+    std::fs::write(&file, without_head).unwrap();
+    let refused = verify_export(&file, Known::default(), &mut |_| {});
+    assert!(matches!(refused, Err(VerifyError::NoChain(_))));
+}
+
+#[tokio::test]
+async fn an_export_with_records_that_were_let_go_says_so_and_verifies() {
+    let gone = closed().await;
+    gone.index.tamper("DELETE FROM audit_events WHERE SEQ_IS(12)").await;
+    let text = lines(&gone.index).await;
+    assert!(text.contains("\"seq\":12,\"absent_through\":12}"));
+    let check = |text: &str| verified(gone.data.path(), text, gone.known());
+    let chains = check(&text).unwrap();
+    assert_eq!((chains[0].absent, chains[0].unproven, chains[0].vouched_seq), (1, 1, 35));
+    // What was dropped without a word is found, and so is another hash behind the gap.
+    let silent: Vec<&str> = text.lines().filter(|line| !line.contains("absent")).collect();
+    assert_eq!(check(&(silent.join("\n") + "\n")), Err(12));
+    let line = text.lines().find(|line| line.contains("\"seq\":13,")).unwrap();
+    let (before, after) = line.split_once("\"hash\":\"").unwrap();
+    let forged = format!("{before}\"hash\":\"{}{}", "0".repeat(64), &after[64..]);
+    assert_eq!(check(&text.replace(line, &forged)), Err(14));
 }

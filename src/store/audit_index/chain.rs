@@ -1,6 +1,6 @@
 //! The rows of a replica in the order of its chain, for whoever checks them or hands them on whole.
 
-use super::{AuditIndex, AuditIndexError, Database, IndexPosition, SEQ_BITS, on, record_id, seq_of, signed};
+use super::{AuditIndex, AuditIndexError, Database, IndexPosition, SEQ_BITS, on, record_id, seq_of};
 use crate::clock::UnixMillis;
 
 /// A record as it stands in its replica's chain.
