@@ -178,7 +178,9 @@ async fn a_row_may_be_missing_only_when_its_time_was_over() {
     let alone = gone.alone().await.unwrap();
     assert_eq!((alone.expired, alone.unproven, alone.vouched_seq), (1, 1, 35), "13 follows from nothing");
     // After a gap hashes are taken at their word, until the next checkpoint.
-    gone.index.tamper("UPDATE audit_events SET json = replace(json, 'r12', 'r99') WHERE SEQ_IS(15)").await;
+    gone.index
+        .tamper("UPDATE audit_events SET json = replace(json, 'token:tok_1', 'token:tok_2') WHERE SEQ_IS(15)")
+        .await;
     assert_eq!(first(gone.alone().await), (15, FaultKind::Changed));
     gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(15)").await;
     assert!(matches!(first(gone.alone().await).1, FaultKind::NotAsSigned { to: 18, .. }));
