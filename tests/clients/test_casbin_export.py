@@ -99,6 +99,13 @@ class Pycasbin:
 def demo(tmp_path_factory, mlflow_server):
     """The demo, and beside it one of everything that a policy can hold."""
     server = processes.start_demo(tmp_path_factory.mktemp("casbin"), mlflow_server.url)
+    try:
+        yield peopled(server)
+    finally:
+        server.stop()
+
+
+def peopled(server):
     admin = Administrator(server.url, server.details["tokens"]["admin"])
     name = f"/team (x), [y]/{time.time_ns()}"
     alice = server.details["tokens"]["alice"]
@@ -139,8 +146,7 @@ def demo(tmp_path_factory, mlflow_server):
     admin.own("PUT", f"principals/{quote('user:gone', safe='')}/active", {"active": False})
     time.sleep(1.6)  # the grant that ends first has ended
     experiments = [*server.details["experiments"].values(), made["experiment_id"], "999999"]
-    yield admin, [f"experiment:{number}" for number in experiments]
-    server.stop()
+    return admin, [f"experiment:{number}" for number in experiments]
 
 
 def test_pycasbin_decides_the_demo_as_tracegate_does(demo, tmp_path):
@@ -194,17 +200,17 @@ def fill(database, rules):
         edges = {(choose.choice(groups), person) for person in people for _ in range(2)}
         edges |= {(groups[number // 4], groups[number]) for number in range(1, len(groups)) if number // 4 != number}
         connection.executemany("INSERT INTO memberships (group_id, member_id) VALUES (?, ?)", sorted(edges))
-        experiments = [f"experiment:{1_000_000 + number}" for number in range(rules // 10)]
+        models = [f"registered_model:bot, [{number}]" for number in range(rules // 10)]
         connection.executemany(
             "INSERT INTO securables (id, parent, name) VALUES (?, ?, ?)",
-            [(name, f"folder:/team, {number % 97}", f"/team, {number % 97}/{number}") for number, name in enumerate(experiments)],
+            [(name, f"folder:/team, {number % 97}", f"/team, {number % 97}/{number}") for number, name in enumerate(models)],
         )
         tables = [f"table:c{number % 7}.s{number % 31}.t({number}" for number in range(rules // 40)]
         grants = set()
         while len(grants) < rules:
             principal = choose.choice(groups if choose.random() < 0.3 else people)
             if choose.random() < 0.8:
-                on, privileges = choose.choice(experiments), ["CAN_READ", "CAN_EDIT", "CAN_LIST", "trace.read", "ALL"]
+                on, privileges = choose.choice(models), ["CAN_READ", "CAN_EDIT", "CAN_LIST", "model.read", "ALL"]
             elif choose.random() < 0.5:
                 on, privileges = choose.choice(tables), ["SELECT", "MODIFY", "MANAGE"]
             else:
@@ -218,15 +224,17 @@ def fill(database, rules):
             sorted(grants),
         )
     connection.close()
-    return sorted(grants), people, experiments, tables
+    return sorted(grants), people, models, tables
 
 
-def test_pycasbin_decides_a_large_world_as_tracegate_does(tmp_path, mlflow_server):
-    server = processes.start_demo(tmp_path, mlflow_server.url)
-    token = server.details["tokens"]["admin"]
+def test_pycasbin_decides_a_large_world_as_tracegate_does(tmp_path):
+    # Policy alone is asked about: no MLflow server is needed, and none is there.
+    nobody = f"http://127.0.0.1:{processes.free_port()}"
+    server = processes.start_serve(tmp_path, nobody, TRACEGATE__POLICY__FIRST_ADMINISTRATOR="admin")
     server.stop()
-    grants, people, experiments, tables = fill(tmp_path / "data" / "state.db", RULES)
-    server = processes.start_serve(tmp_path, mlflow_server.url)
+    token = re.search(r"tg_[\w-]+", server.log_text()).group()
+    grants, people, models, tables = fill(tmp_path / "data" / "state.db", RULES)
+    server = processes.start_serve(tmp_path, nobody)
     try:
         admin = Administrator(server.url, token)
         began = time.monotonic()
@@ -246,8 +254,11 @@ def test_pycasbin_decides_a_large_world_as_tracegate_does(tmp_path, mlflow_serve
             principal, on, privilege, _ = choose.choice(grants)
             if principal.startswith("group:") or number % 2:
                 principal = choose.choice(people)
-            on = on if number % 4 != 3 else choose.choice(experiments + tables)
-            privilege = {"MODIFY": "MODIFY", "MANAGE": "MANAGE"}.get(privilege, "SELECT" if on.startswith("table") else "trace.read")
+            on = on if number % 4 != 3 else choose.choice(models + tables)
+            if on.startswith("registered_model"):
+                privilege = "model.read"
+            elif privilege not in ("MODIFY", "MANAGE", "USE_CATALOG", "USE_SCHEMA"):
+                privilege = "SELECT"
             answer = admin.explain(principal, privilege, on)
             began = time.monotonic()
             theirs = pycasbin.allows(answer["casbin_requests"])

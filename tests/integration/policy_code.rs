@@ -175,7 +175,7 @@ async fn what_is_exported_plans_to_nothing_and_casbin_gets_its_files() {
     let file = file.to_str().unwrap();
     ended(&command(&gateway, Who::Admin, &["policy", "export", "--output", file]).await, 0);
     let text = std::fs::read_to_string(file).unwrap();
-    assert!(text.contains("  - group: group:analysts\n    members: [group:juniors, user:bob]\n"), "{text}");
+    assert!(text.contains("  - group: group:analysts\n    members: [user:bob, group:juniors]\n"), "{text}");
     // Neither as a part nor as the whole does it differ from what is in force.
     for scope in ["scope: listed", "scope: all"] {
         std::fs::write(file, text.replace("scope: listed", scope)).unwrap();

@@ -27,7 +27,11 @@ const PEERS: Effort = Effort { passes: 3, longest_pass: Duration::from_secs(6) }
 fn main() -> Result<()> {
     let grants = number_after("--grants")?.unwrap_or(1_000_000);
     let seed = number_after("--seed")?.unwrap_or(1) as u64;
-    println!("timer: {} a reading, taken off; load {}", time(timer_cost().as_nanos() as f64), measure::load());
+    println!(
+        "timer: {} a reading, taken off; load {}",
+        time(timer_cost().as_nanos() as f64),
+        measure::load()
+    );
     let world = World::new(Shape::of(grants), seed)?;
     let plain = Plain::new(&world)?;
     let questions = questions::ask(&plain, QUESTIONS, seed + 1)?;
@@ -47,7 +51,13 @@ fn main() -> Result<()> {
     ] {
         println!("{kind:34} {id}    {name}");
     }
-    println!("{:34} {:>9} {:>12} {:>9}", "mean, no timer in between", time(by_id.mean), "", time(by_name.mean));
+    println!(
+        "{:34} {:>9} {:>12} {:>9}",
+        "mean, no timer in between",
+        time(by_id.mean),
+        "",
+        time(by_name.mean)
+    );
 
     let publishing = ours::publishing(&world, &snapshot.value, 2_000)?;
     println!("\n{:34} {:>9} {:>9}", "publishing", "p50", "p99");
@@ -104,7 +114,10 @@ fn describe(world: &World, questions: &[Question]) {
         inside as f64 / shape.users as f64,
     );
     let allowed = questions.iter().filter(|question| question.allowed).count();
-    println!("questions: {}, {allowed} of them allowed, half on experiments and half on tables", questions.len());
+    println!(
+        "questions: {}, {allowed} of them allowed, half on experiments and half on tables",
+        questions.len()
+    );
 }
 
 /// What an engine is put beside: the same world, the same questions, our own figures on them.
@@ -130,7 +143,16 @@ impl Beside<'_> {
 fn header() {
     println!(
         "\n{:30} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8} {:>10} {:>11} {:>9}",
-        "engine", "grants", "p50", "p99", "allow p50", "deny p50", "build", "memory", "of ours, id", "of name"
+        "engine",
+        "grants",
+        "p50",
+        "p99",
+        "allow p50",
+        "deny p50",
+        "build",
+        "memory",
+        "of ours, id",
+        "of name"
     );
 }
 

@@ -25,7 +25,8 @@ fn main() -> Result<()> {
     let middle = largest.min(1_000_000);
     println!("load {}", measure::load());
     header("grants");
-    let sizes: Vec<usize> = (3..=9).map(|power| 10_usize.pow(power)).filter(|size| *size <= largest).collect();
+    let sizes: Vec<usize> =
+        (3..=9).map(|power| 10_usize.pow(power)).filter(|size| *size <= largest).collect();
     let by_grants = sizes.iter().map(|size| point(*size, Shape::of(*size))).collect::<Result<Vec<_>>>()?;
     header("groups a user");
     let by_groups = [1, 20, 200]
@@ -40,7 +41,8 @@ fn main() -> Result<()> {
     println!("load {}", measure::load());
     if let Some(path) = text_after("--json") {
         let all = json!({ "grants": by_grants, "groups": by_groups, "depth": by_depth });
-        std::fs::write(&path, format!("{all:#}\n")).with_context(|| format!("`{path}` could not be written"))?;
+        std::fs::write(&path, format!("{all:#}\n"))
+            .with_context(|| format!("`{path}` could not be written"))?;
     }
     Ok(())
 }
@@ -48,7 +50,17 @@ fn main() -> Result<()> {
 fn header(what: &str) {
     println!(
         "\n{what:>18}  {:>9} {:>9}  {:>9} {:>9}  {:>9} {:>9}  {:>8} {:>10}  {:>9} {:>9} {:>9}",
-        "by id p50", "p99", "exp. p50", "p99", "name p50", "p99", "build", "memory", "grant", "member", "top group"
+        "by id p50",
+        "p99",
+        "exp. p50",
+        "p99",
+        "name p50",
+        "p99",
+        "build",
+        "memory",
+        "grant",
+        "member",
+        "top group"
     );
 }
 

@@ -34,13 +34,23 @@ pub fn by_id(world: &World, snapshot: &Snapshot, questions: &[Question], effort:
         .map(|question| {
             let principal = snapshot.principal_index(&world.principals[question.user as usize]);
             let securable = snapshot.securable_index(&world.securables[question.securable as usize]);
-            Ok((principal.context("an unknown user")?, securable.context("an unknown securable")?, question.privilege))
+            Ok((
+                principal.context("an unknown user")?,
+                securable.context("an unknown securable")?,
+                question.privilege,
+            ))
         })
         .collect::<Result<Vec<_>>>()?;
-    decisions("Tracegate by id", questions, effort, |_| {}, |number| {
-        let (principal, securable, privilege) = numbered[number];
-        Ok(snapshot.allows_at(principal, securable, privilege, NOW))
-    })
+    decisions(
+        "Tracegate by id",
+        questions,
+        effort,
+        |_| {},
+        |number| {
+            let (principal, securable, privilege) = numbered[number];
+            Ok(snapshot.allows_at(principal, securable, privilege, NOW))
+        },
+    )
 }
 
 /// By name. The names are copies of their own, and are touched just before: a call's names were just read.
@@ -54,7 +64,9 @@ pub fn by_name(world: &World, snapshot: &Snapshot, questions: &[Question], effor
         .collect();
     let touch = |number: usize| {
         let (principal, securable) = &named[number];
-        std::hint::black_box(principal.name.bytes().chain(securable.id.bytes()).map(usize::from).sum::<usize>());
+        std::hint::black_box(
+            principal.name.bytes().chain(securable.id.bytes()).map(usize::from).sum::<usize>(),
+        );
     };
     decisions("Tracegate by name", questions, effort, touch, |number| {
         let (principal, securable) = &named[number];
@@ -106,7 +118,8 @@ pub fn publishing(world: &World, snapshot: &Snapshot, turns: usize) -> Result<Pu
     let top = world.top_group();
     let above = Principal::group("everything")?;
     let member = &world.principals[top as usize];
-    let top_group = Spread::of_turns(turns.min(100), |turn| apply(edge(turn, above.clone(), member.clone())))?;
+    let top_group =
+        Spread::of_turns(turns.min(100), |turn| apply(edge(turn, above.clone(), member.clone())))?;
     let top_group_users = world.groups_of.iter().filter(|groups| groups.contains(&top)).count();
     Ok(Publishing { grant, membership, top_group, top_group_users })
 }

@@ -17,8 +17,14 @@ pub struct Question {
 }
 
 const OF_EXPERIMENTS: [Privilege; 8] = [
-    Privilege::ExperimentView, Privilege::TraceList, Privilege::TraceRead, Privilege::TraceWrite, Privilege::RunRead,
-    Privilege::RunWrite, Privilege::ExperimentManage, Privilege::AssessmentWrite,
+    Privilege::ExperimentView,
+    Privilege::TraceList,
+    Privilege::TraceRead,
+    Privilege::TraceWrite,
+    Privilege::RunRead,
+    Privilege::RunWrite,
+    Privilege::ExperimentManage,
+    Privilege::AssessmentWrite,
 ];
 const OF_TABLES: [Privilege; 3] = [Privilege::Select, Privilege::Select, Privilege::Modify];
 

@@ -78,17 +78,37 @@ pub struct World {
 
 /// What grants on experiments and folders give, the commoner the more often.
 const ON_EXPERIMENTS: [&str; 10] = [
-    "CAN_READ", "CAN_READ", "CAN_READ", "CAN_EDIT", "CAN_EDIT", "CAN_MANAGE", "CAN_LIST", "CAN_INGEST", "CAN_ASSESS",
+    "CAN_READ",
+    "CAN_READ",
+    "CAN_READ",
+    "CAN_EDIT",
+    "CAN_EDIT",
+    "CAN_MANAGE",
+    "CAN_LIST",
+    "CAN_INGEST",
+    "CAN_ASSESS",
     "trace.read",
 ];
 const ON_TABLES: [&str; 5] = ["SELECT", "SELECT", "SELECT", "MODIFY", "ALL_PRIVILEGES"];
 const ON_SCHEMAS: [&str; 5] = ["USE_SCHEMA", "USE_SCHEMA", "USE_SCHEMA", "SELECT", "ALL_PRIVILEGES"];
-const ON_CATALOGS: [&str; 6] = ["USE_CATALOG", "USE_CATALOG", "USE_CATALOG", "USE_SCHEMA", "SELECT", "ALL_PRIVILEGES"];
+const ON_CATALOGS: [&str; 6] =
+    ["USE_CATALOG", "USE_CATALOG", "USE_CATALOG", "USE_SCHEMA", "SELECT", "ALL_PRIVILEGES"];
 
 /// Every name that a grant of such a world may give.
 pub const GIVEN: [&str; 14] = [
-    "CAN_LIST", "CAN_READ", "CAN_ASSESS", "CAN_INGEST", "CAN_EDIT", "CAN_MANAGE", "ALL", "ALL_PRIVILEGES",
-    "USE_CATALOG", "USE_SCHEMA", "SELECT", "MODIFY", "trace.read",
+    "CAN_LIST",
+    "CAN_READ",
+    "CAN_ASSESS",
+    "CAN_INGEST",
+    "CAN_EDIT",
+    "CAN_MANAGE",
+    "ALL",
+    "ALL_PRIVILEGES",
+    "USE_CATALOG",
+    "USE_SCHEMA",
+    "SELECT",
+    "MODIFY",
+    "trace.read",
     "experiment.create",
 ];
 
@@ -216,7 +236,11 @@ impl World {
         }
         for number in 0..shape.experiments {
             let folder = deepest[number % deepest.len()];
-            places.experiments.push(self.put(SecurableKind::Experiment, &(number + 1).to_string(), folder)?);
+            places.experiments.push(self.put(
+                SecurableKind::Experiment,
+                &(number + 1).to_string(),
+                folder,
+            )?);
         }
         for number in 0..shape.catalogs {
             places.catalogs.push(self.put(SecurableKind::Catalog, &format!("catalog{number}"), metastore)?);
@@ -237,17 +261,18 @@ impl World {
     fn grant_all(&mut self, places: &Places, random: &mut Random) -> Result<()> {
         let mut seen = HashSet::with_capacity(self.shape.grants);
         let everybody = self.everybody();
-        let mut add = |grants: &mut Vec<Grant>, principal: u32, securable: u32, name: &str, random: &mut Random| {
-            let given: Given = name.parse()?;
-            // One in thirty denies, one in fifty ends, and half of those have ended.
-            let effect = if random.below(30) == 0 { Effect::Deny } else { Effect::Allow };
-            let ends = [NOW.0 - 1_000, NOW.0 + 1_000_000_000].map(UnixMillis);
-            let expires_at = (random.below(50) == 0).then(|| ends[random.below(2)]);
-            if seen.insert((principal, securable, given, effect == Effect::Deny)) {
-                grants.push(Grant { principal, securable, given, effect, expires_at });
-            }
-            anyhow::Ok(())
-        };
+        let mut add =
+            |grants: &mut Vec<Grant>, principal: u32, securable: u32, name: &str, random: &mut Random| {
+                let given: Given = name.parse()?;
+                // One in thirty denies, one in fifty ends, and half of those have ended.
+                let effect = if random.below(30) == 0 { Effect::Deny } else { Effect::Allow };
+                let ends = [NOW.0 - 1_000, NOW.0 + 1_000_000_000].map(UnixMillis);
+                let expires_at = (random.below(50) == 0).then(|| ends[random.below(2)]);
+                if seen.insert((principal, securable, given, effect == Effect::Deny)) {
+                    grants.push(Grant { principal, securable, given, effect, expires_at });
+                }
+                anyhow::Ok(())
+            };
         // Everybody may use most catalogs and half the schemas, as is usual.
         for catalog in places.catalogs.iter().filter(|_| random.below(10) < 8).collect::<Vec<_>>() {
             self.grants.push(allow(everybody, *catalog, "USE_CATALOG")?);

@@ -95,12 +95,11 @@ async fn prepare(call: &Call<'_>, document: Document) -> Result<Prepared, Refusa
     let document = Arc::new(document);
     let (policy, written) = (Arc::clone(&before), Arc::clone(&document));
     let matching = in_background(move || Matching::new(&policy, &written, now)).await?;
-    if matching.steps() > POLICY_CHANGES {
-        return Err(too_many("changes", matching.steps(), POLICY_CHANGES, "policy_changes"));
-    }
+    within_changes(matching.steps())?;
     let held = app.store.grants_by_id(&matching.concerned()).await?;
     let policy = Arc::clone(&before);
     let difference = in_background(move || matching.difference(&policy, &held)).await?;
+    within_changes(difference.changes.len())?;
     check_record(&difference)?;
     refuse_any(&refusals(&before, &difference))?;
     let after = before
@@ -110,6 +109,13 @@ async fn prepare(call: &Call<'_>, document: Document) -> Result<Prepared, Refusa
         return Err(crate::store::StoreError::LastAdministrator.into());
     }
     Ok(Prepared { document, before, after: Arc::new(after), difference: Arc::new(difference), now })
+}
+
+fn within_changes(count: usize) -> Result<(), Refusal> {
+    if count > POLICY_CHANGES {
+        return Err(too_many("changes", count, POLICY_CHANGES, "policy_changes"));
+    }
+    Ok(())
 }
 
 /// A change that cannot be recorded must not be made; better to hear of it before.

@@ -150,7 +150,8 @@ impl Cast {
         world
     }
 
-    /// Half the time, the gates of a catalog stand open to somebody: behind closed ones everything looks alike.
+    /// Half the time, the gates of a catalog stand open to somebody: behind closed ones everything looks alike. And
+    /// somebody owns or manages a container of it.
     fn way_in(&mut self, random: &mut Random) -> Vec<Rule> {
         let in_catalog = |securable: &&Securable| securable.catalog().is_some();
         let Some(inside) = self.securables.iter().find(in_catalog).cloned() else { return Vec::new() };
@@ -166,7 +167,13 @@ impl Cast {
             expires_at: None,
             ..self.rule(random)
         });
-        gates.into()
+        let mut rules = Vec::from(gates);
+        if let Some(schema) = inside.schema().filter(|_| random.one_in(2)) {
+            let container = if random.one_in(3) { inside.catalog().unwrap() } else { schema };
+            let privilege = (*random.pick(&["OWNER", "OWNER", "MANAGE", "ALL_PRIVILEGES"])).to_owned();
+            rules.push(Rule { securable: container, privilege, effect: Effect::Allow, ..self.rule(random) });
+        }
+        rules
     }
 
     /// What says the opposite of some grant, there or above, in the same word or in one that holds it.

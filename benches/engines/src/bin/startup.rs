@@ -20,10 +20,10 @@ use tracegate::access::{Effect, GrantId, MalformedId, Rule, SecurableKind};
 use tracegate::clock::UnixMillis;
 use tracegate::config::database::DatabaseConfig;
 use tracegate::policy::{Builder, Levels, Snapshot};
+use tracegate::store::{PolicyRow, Store, StoreError};
 use tracegate_engines::measure::{load, peak_mebibytes};
 use tracegate_engines::world::{NOW, Shape, World};
 use tracegate_engines::{number_after, questions, text_after};
-use tracegate::store::{PolicyRow, Store, StoreError};
 
 const TURNS: usize = 5;
 /// Rows of one INSERT.
@@ -31,7 +31,8 @@ const TOGETHER: usize = 1_000;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let data_dir = PathBuf::from(text_after("--data-dir").context("`--data-dir` names where the state lies")?);
+    let data_dir =
+        PathBuf::from(text_after("--data-dir").context("`--data-dir` names where the state lies")?);
     let config = DatabaseConfig { url: text_after("--url"), ..DatabaseConfig::default() };
     let world = World::new(Shape::of(number_after("--grants")?.unwrap_or(1_000_000)), 1)?;
 
@@ -84,14 +85,16 @@ fn take(builder: &mut Builder, row: PolicyRow<'_>) -> Result<(), StoreError> {
         PolicyRow::Place { securable, parent } => {
             builder.place(&securable.parse().map_err(corrupt)?, &parent.parse().map_err(corrupt)?);
         }
-        PolicyRow::Grant { id, principal, securable, privilege, deny, expires_at_ms } => builder.grant(&Rule {
-            id: GrantId(id),
-            principal: principal.parse().map_err(corrupt)?,
-            securable: securable.parse().map_err(corrupt)?,
-            privilege: privilege.to_owned(),
-            effect: if deny { Effect::Deny } else { Effect::Allow },
-            expires_at: expires_at_ms.map(UnixMillis),
-        }),
+        PolicyRow::Grant { id, principal, securable, privilege, deny, expires_at_ms } => {
+            builder.grant(&Rule {
+                id: GrantId(id),
+                principal: principal.parse().map_err(corrupt)?,
+                securable: securable.parse().map_err(corrupt)?,
+                privilege: privilege.to_owned(),
+                effect: if deny { Effect::Deny } else { Effect::Allow },
+                expires_at: expires_at_ms.map(UnixMillis),
+            })
+        }
     }
     Ok(())
 }
@@ -120,20 +123,26 @@ async fn fill(url: &str, world: &World) -> Result<()> {
     insert.finish(&mut transaction).await?;
     let mut insert = Insert::new("memberships (group_id, member_id)");
     for (group, member) in &world.memberships {
-        insert.row(&mut transaction, format_args!("('{}', '{}')", principal(*group), principal(*member))).await?;
+        insert
+            .row(&mut transaction, format_args!("('{}', '{}')", principal(*group), principal(*member)))
+            .await?;
     }
     insert.finish(&mut transaction).await?;
     let mut insert = Insert::new("securables (id, parent, name)");
     for (securable, parent) in world.securables.iter().zip(&world.parents) {
         // Folders and what is above them are in no table: their names say where they are.
-        if !matches!(securable.kind, SecurableKind::Workspace | SecurableKind::Metastore | SecurableKind::Folder) {
+        if !matches!(
+            securable.kind,
+            SecurableKind::Workspace | SecurableKind::Metastore | SecurableKind::Folder
+        ) {
             let parent = &world.securables[*parent as usize];
             insert.row(&mut transaction, format_args!("('{securable}', '{parent}', '')")).await?;
         }
     }
     insert.finish(&mut transaction).await?;
-    let mut insert =
-        Insert::new("grants (principal, securable, privilege, effect, expires_at_ms, granted_by, granted_at_ms)");
+    let mut insert = Insert::new(
+        "grants (principal, securable, privilege, effect, expires_at_ms, granted_by, granted_at_ms)",
+    );
     for grant in &world.grants {
         let ends = grant.expires_at.map_or("NULL".to_owned(), |end| end.0.to_string());
         let securable = &world.securables[grant.securable as usize];

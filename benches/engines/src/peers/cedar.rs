@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet,
-    Request, RestrictedExpression, SlotId, Template,
+    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId,
+    PolicySet, Request, RestrictedExpression, SlotId, Template,
 };
 use tracegate::access::{Effect, Given, Privilege};
 use tracegate::policy::Levels;
@@ -108,7 +108,9 @@ fn template_id(given: &str, effect: Effect) -> PolicyId {
 fn templates() -> Result<PolicySet> {
     let mut policies: PolicySet = ADMINISTRATORS.parse()?;
     for given in GIVEN {
-        for (effect, verb, end) in [(Effect::Allow, "permit", ""), (Effect::Deny, "forbid", UNLESS_ADMINISTRATOR)] {
+        for (effect, verb, end) in
+            [(Effect::Allow, "permit", ""), (Effect::Deny, "forbid", UNLESS_ADMINISTRATOR)]
+        {
             let text = format!(
                 r#"{verb}(principal in ?principal, action in Action::"{given}", resource in ?resource) {end};"#
             );
@@ -118,7 +120,13 @@ fn templates() -> Result<PolicySet> {
     Ok(policies)
 }
 
-fn link(policies: &mut PolicySet, types: &Types, world: &World, number: u32, grant: &Grant) -> Result<PolicyId> {
+fn link(
+    policies: &mut PolicySet,
+    types: &Types,
+    world: &World,
+    number: u32,
+    grant: &Grant,
+) -> Result<PolicyId> {
     let id = PolicyId::new(number.to_string());
     let slots = HashMap::from([
         (SlotId::principal(), types.principal(world, grant.principal)),
@@ -195,8 +203,9 @@ impl AccessLists {
                 [(Effect::Allow, "permit", ""), (Effect::Deny, "forbid", UNLESS_ADMINISTRATOR)]
             {
                 let condition = listed("resource", &attribute(effect, given), steps);
-                let text =
-                    format!(r#"{verb}(principal, action in Action::"{given}", resource) when {{ {condition} }} {end};"#);
+                let text = format!(
+                    r#"{verb}(principal, action in Action::"{given}", resource) when {{ {condition} }} {end};"#
+                );
                 policies.add(cedar_policy::Policy::parse(Some(template_id(given, effect)), text)?)?;
             }
         }

@@ -129,7 +129,8 @@ impl Machine {
         let mut engine = Engine::new();
         engine.add_policy("access.rego".to_owned(), POLICY.to_owned())?;
         let compiled = engine.compile_with_entrypoint(&Arc::from(ENTRY_POINT))?;
-        let program = Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]).map_err(|error| anyhow!("{error}"))?;
+        let program =
+            Compiler::compile_from_policy(&compiled, &[ENTRY_POINT]).map_err(|error| anyhow!("{error}"))?;
         let mut machine = RegoVM::new();
         machine.load_program(program);
         machine.set_data(data(world)?).map_err(|error| anyhow!("{error}"))?;

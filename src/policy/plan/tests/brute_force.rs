@@ -209,7 +209,7 @@ fn brute(before: &Snapshot, after: &Snapshot, groups: bool) -> (Vec<Pair>, Vec<P
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn gains_and_losses_are_those_of_everybody_and_everything(world in worlds(), groups in any::<bool>()) {
