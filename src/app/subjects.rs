@@ -27,6 +27,8 @@ pub struct Subjects {
     keys: Vec<String>,
     hash_key: [u8; 32],
     waiting: Mutex<Vec<(Subject, String)>>,
+    /// Held while some are written, so that whoever waits for them does not go on too early.
+    writing: tokio::sync::Mutex<()>,
     /// What was written lately: most calls tell nothing new.
     known: moka::sync::Cache<(Subject, String), ()>,
 }
@@ -34,7 +36,13 @@ pub struct Subjects {
 impl Subjects {
     pub fn new(keys: &[String], hash_key: [u8; 32]) -> Self {
         let known = moka::sync::Cache::new(100_000);
-        Self { keys: keys.to_vec(), hash_key, waiting: Mutex::default(), known }
+        Self {
+            keys: keys.to_vec(),
+            hash_key,
+            waiting: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            known,
+        }
     }
 
     /// The tags, metadata and attributes that say whose a trace is.
@@ -109,6 +117,7 @@ pub fn pairs(info: &Map<String, Value>) -> Vec<(String, String)> {
 impl App {
     /// Writes what was learnt of subjects to the audit index.
     pub async fn flush_subjects(&self) -> Result<(), AuditIndexError> {
+        let _writing = self.subjects.writing.lock().await;
         let waiting = std::mem::take(&mut *self.subjects.waiting.lock());
         if waiting.is_empty() {
             return Ok(());
