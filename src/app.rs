@@ -3,6 +3,8 @@
 pub mod owners;
 mod policy_feed;
 pub mod roots;
+pub mod strangers;
+pub mod subjects;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -75,6 +77,10 @@ pub struct App {
     pub upstream: Arc<UpstreamShared>,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
+    /// Refusals of callers that nobody knows.
+    pub strangers: strangers::Strangers,
+    /// Whose traces pass through.
+    pub subjects: subjects::Subjects,
 }
 
 impl App {
@@ -113,6 +119,11 @@ impl App {
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
+            strangers: strangers::Strangers::default(),
+            subjects: subjects::Subjects::new(
+                &config.audit.subject_keys,
+                store.secret("audit-subjects").await?,
+            ),
             config,
             clock,
             manifest,
