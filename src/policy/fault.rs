@@ -42,6 +42,12 @@ faults! {
     MoveIgnored,
     /// Four levels above a securable, grants are not seen.
     DeepTreeCut,
+    /// The eighth grant of a row, which the brief has no room for, is not looked for elsewhere.
+    BriefTooLong,
+    BriefEndsForgotten,
+    BriefDeniesShifted,
+    /// Who joined a group is still sieved as before.
+    SieveStale,
     FirstRunMissed,
     LastRunMissed,
     /// A new grant goes to the end of its row, where the search in a long row does not look.

@@ -56,7 +56,9 @@ impl Sieve {
 
 impl Person {
     fn set_identities(&mut self, identities: Arc<[u32]>) {
-        self.sieve = Sieve::of(&identities);
+        if !fault(Fault::SieveStale) || self.identities.is_empty() {
+            self.sieve = Sieve::of(&identities);
+        }
         self.identities = identities;
     }
 }

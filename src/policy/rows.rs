@@ -80,12 +80,14 @@ impl Row {
             Brief { count: 0, denies: 0, ends: 0, given: [Given::ALL; BRIEF], principals: [NONE; BRIEF] };
         for (place, entry) in entries.iter().take(BRIEF).enumerate() {
             brief.count += 1;
-            brief.denies |= u8::from(entry.effect == Effect::Deny) << place;
-            brief.ends |= u8::from(entry.ends != NEVER) << place;
+            let shifted = u32::from(fault(Fault::BriefDeniesShifted));
+            brief.denies |= u8::from(entry.effect == Effect::Deny) << place << shifted;
+            brief.ends |= u8::from(entry.ends != NEVER && !fault(Fault::BriefEndsForgotten)) << place;
             brief.given[place] = entry.given;
             brief.principals[place] = entry.principal;
         }
-        Self { parent, kind, is_brief: entries.len() <= BRIEF, brief, entries }
+        let is_brief = entries.len() <= BRIEF + usize::from(fault(Fault::BriefTooLong));
+        Self { parent, kind, is_brief, brief, entries }
     }
 
     /// By principal, so that one principal's stand together.

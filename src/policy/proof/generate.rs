@@ -89,22 +89,31 @@ pub(super) const NOW: i64 = 1_000;
 pub(super) struct Cast {
     pub principals: Vec<Principal>,
     pub securables: Vec<Securable>,
-    /// Dense worlds put many grants on few securables.
-    dense: bool,
+    /// How many grants a world starts with.
+    grants: usize,
+    /// Whether nearly all of them are on one securable.
+    crowded: bool,
     next_id: i64,
 }
 
 impl Cast {
     pub fn random(random: &mut Random) -> Self {
-        let dense = random.one_in(32);
+        // Rows of a few grants, of some, and of many are read in three ways (`src/policy/rows.rs`).
+        let (grants, crowded) = match random.below(32) {
+            0 => (random.between(50, 90), true),
+            1..=4 => (random.between(7, 16), true),
+            _ => (random.between(2, 9), false),
+        };
         let parse = |names: Vec<&str>| names.into_iter().map(|name| name.parse().unwrap()).collect();
         let (people, groups) =
             (random.between(2, 4), if random.one_in(4) { 9 } else { random.between(1, 4) });
         let mut principals: Vec<Principal> = parse(random.some(&PEOPLE, people));
         principals.extend(parse(random.some(&GROUPS, groups)));
         principals.extend([admins(), users()]);
-        if dense {
-            principals.extend((0..40).map(|number| Principal::user(&format!("u{number}")).unwrap()));
+        if grants >= 50 {
+            // Numbers that a sieve of 256 bits cannot tell apart.
+            let more = if random.one_in(4) { 300 } else { 40 };
+            principals.extend((0..more).map(|number| Principal::user(&format!("u{number}")).unwrap()));
         }
         let pool: Vec<&str> = match random.below(5) {
             0 | 1 => EXPERIMENTS.to_vec(),
@@ -113,7 +122,7 @@ impl Cast {
         };
         let count = random.between(5, 10);
         let securables = random.some(&pool, count).into_iter().map(|name| name.parse().unwrap()).collect();
-        Self { principals, securables, dense, next_id: 1 }
+        Self { principals, securables, grants, crowded, next_id: 1 }
     }
 
     pub fn world(&mut self, random: &mut Random) -> World {
@@ -134,8 +143,7 @@ impl Cast {
                 world.edit(&edit);
             }
         }
-        let rules = if self.dense { random.between(50, 90) } else { random.between(2, 9) };
-        for _ in 0..rules {
+        for _ in 0..self.grants {
             let rule = self.rule(random);
             world.edit(&PolicyEdit::Grant(rule));
         }
@@ -202,8 +210,7 @@ impl Cast {
         let id = self.next_id;
         // Ids with holes: nothing may take them for places in a row.
         self.next_id += random.between(1, 3) as i64;
-        // Rows longer than a glance (`FEW` in `decide.rs`) are searched instead of read.
-        let among = if self.dense && !random.one_in(8) { 1 } else { self.securables.len() };
+        let among = if self.crowded && !random.one_in(8) { 1 } else { self.securables.len() };
         let securable = self.securables[random.below(among)].clone();
         let privilege = privilege_for(&securable, random);
         Rule {
