@@ -99,7 +99,7 @@ fn grants(snapshot: &Snapshot, now: UnixMillis) -> impl Iterator<Item = Vec<Stri
         active && (entry.ends == NEVER || now < entry.ends)
     };
     snapshot.securables().flat_map(move |(index, _)| {
-        let entries = snapshot.rows.get(index).map_or(&[][..], |row| &row.entries);
+        let entries = snapshot.rows.get(index).map_or(&[][..], |row| row.entries());
         let rules = entries.iter().filter(move |entry| counts(entry));
         rules.filter_map(move |entry| snapshot.rule(index, entry)).map(|rule| policy_line(&rule))
     })

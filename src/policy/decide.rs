@@ -5,30 +5,37 @@ use std::borrow::Cow;
 
 use super::fault::{Fault, fault};
 use super::levels::PrivilegeSet;
-use super::people::ADMINS;
-use super::rows::{Entry, NONE, Row};
+use super::people::{ADMINS, Person, Sieve};
+use super::rows::{NONE, Row};
 use super::snapshot::Snapshot;
-use crate::access::{Caller, Effect, Principal, Privilege, Securable, SecurableKind};
+use crate::access::{Caller, Principal, Privilege, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 
 /// Above any tree that can be written: a path of 500 characters has at most 250 folders.
 const DEEPEST: usize = 300;
-/// Entries of a securable up to which it is quicker to look at each than to search for each identity.
-const FEW: usize = 48;
 
 /// Everybody a caller acts as, ascending.
 pub(super) struct Subject<'s> {
     pub identities: Cow<'s, [u32]>,
+    pub sieve: Sieve,
     pub inactive: bool,
 }
 
-impl Subject<'_> {
+impl<'s> Subject<'s> {
+    pub fn new(identities: Vec<u32>, inactive: bool) -> Self {
+        Self { sieve: Sieve::of(&identities), identities: Cow::Owned(identities), inactive }
+    }
+
+    fn known(person: &'s Person) -> Self {
+        Self { identities: Cow::Borrowed(&person.identities), sieve: person.sieve, inactive: person.inactive }
+    }
+
     pub fn is_admin(&self) -> bool {
         self.identities.first() == Some(&ADMINS) && !self.inactive
     }
 
     pub fn is(&self, principal: u32) -> bool {
-        self.identities.binary_search(&principal).is_ok()
+        self.sieve.may_hold(principal) && self.identities.binary_search(&principal).is_ok()
     }
 }
 
@@ -69,7 +76,7 @@ impl Snapshot {
         let (Some(person), Some(row)) = (self.people.get(principal), self.rows.get(securable)) else {
             return PrivilegeSet::EMPTY;
         };
-        let subject = Subject { identities: Cow::Borrowed(&person.identities), inactive: person.inactive };
+        let subject = Subject::known(person);
         self.permitted(&subject, row.kind, &[], securable, now)
     }
 
@@ -94,23 +101,25 @@ impl Snapshot {
 
     /// Who somebody acts as: as policy knows it, and as members of the groups that the credential asserts.
     fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
-        let (identities, inactive) = match self.people.find(principal) {
-            Some((_, person)) => (&*person.identities, person.inactive),
-            None if fault(Fault::StrangersAreNobody) => (&[][..], false),
-            None => (self.people.strangers_identities(principal), false),
+        let known = match self.people.find(principal) {
+            Some((_, person)) => Subject::known(person),
+            None => match self.people.strangers(principal) {
+                Some(users) if !fault(Fault::StrangersAreNobody) => Subject::known(users),
+                _ => Subject::new(Vec::new(), false),
+            },
         };
         let mut asserted = asserted.iter().filter_map(|group| self.people.find(group)).peekable();
         if asserted.peek().is_none() {
-            return Subject { identities: Cow::Borrowed(identities), inactive };
+            return known;
         }
-        let mut identities = identities.to_vec();
+        let mut identities = known.identities.to_vec();
         asserted.for_each(|(index, group)| match fault(Fault::AssertedGroupsNotClosed) {
             true => identities.push(index),
             false => identities.extend(group.identities.iter()),
         });
         identities.sort_unstable();
         identities.dedup();
-        Subject { identities: Cow::Owned(identities), inactive }
+        Subject::new(identities, known.inactive)
     }
 
     fn chain(&self, securable: &Securable) -> Chain {
@@ -213,37 +222,22 @@ impl Snapshot {
 
     fn reach(&self, row: &Row, subject: &Subject<'_>, now: UnixMillis) -> Reach {
         let mut reach = Reach::default();
-        row.each_of(subject, |entry| {
-            if !entry.in_force(now) {
+        row.each_short(subject, |grant| {
+            if !grant.in_force(now) {
                 return;
             }
-            let (below, here) = match entry.effect {
-                Effect::Allow => (&mut reach.below, &mut reach.here),
-                Effect::Deny => (&mut reach.denied_below, &mut reach.denied_here),
+            let (below, here) = if grant.denies {
+                (&mut reach.denied_below, &mut reach.denied_here)
+            } else {
+                (&mut reach.below, &mut reach.here)
             };
-            let (inherited, own) = (self.levels.set(entry.given), self.levels.set_here(entry.given));
-            let owner_inherited = fault(Fault::OwnerInherited) && entry.effect == Effect::Allow;
-            let owners_deny_forgotten = fault(Fault::OwnersDenyForgotten) && entry.effect == Effect::Deny;
+            let (inherited, own) = (self.levels.set(grant.given), self.levels.set_here(grant.given));
+            let owner_inherited = fault(Fault::OwnerInherited) && !grant.denies;
+            let owners_deny_forgotten = fault(Fault::OwnersDenyForgotten) && grant.denies;
             *below = below.union(if owner_inherited { own } else { inherited });
             *here = here.union(if owners_deny_forgotten { inherited } else { own });
         });
         reach
-    }
-}
-
-impl Row {
-    /// Visits the grants to anybody whom the subject acts as.
-    pub(super) fn each_of<'r>(&'r self, subject: &Subject<'_>, mut visit: impl FnMut(&'r Entry)) {
-        if self.entries.len() <= FEW.max(subject.identities.len()) {
-            self.entries.iter().filter(|entry| subject.is(entry.principal)).for_each(visit);
-            return;
-        }
-        let mut rest = &self.entries[..];
-        let most = subject.identities.len() - usize::from(fault(Fault::LastRunMissed));
-        for identity in subject.identities.iter().take(most).skip(usize::from(fault(Fault::FirstRunMissed))) {
-            rest = &rest[rest.partition_point(|entry| entry.principal < *identity)..];
-            rest.iter().take_while(|entry| entry.principal == *identity).for_each(&mut visit);
-        }
     }
 }
 

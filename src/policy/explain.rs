@@ -238,7 +238,7 @@ impl View {
         let mut first = true;
         while let Some(current) = next.take() {
             let index = snapshot.securable_index(&current);
-            for entry in index.and_then(|index| snapshot.rows.get(index)).map_or(&[][..], |row| &row.entries)
+            for entry in index.and_then(|index| snapshot.rows.get(index)).map_or(&[][..], |row| row.entries())
             {
                 let set = if first {
                     snapshot.levels.set_here(entry.given)

@@ -21,9 +21,44 @@ pub(super) struct Person {
     /// This principal, every group it is in through whatever groups, and `users` with all that is above it,
     /// ascending. `admins` has number 0, so that an administrator's begin with 0.
     pub identities: Arc<[u32]>,
+    /// Of `identities`.
+    pub sieve: Sieve,
     pub inactive: bool,
     /// Securables on which this very principal has grants, ascending.
     pub granted: Arc<[u32]>,
+}
+
+/// Says of most numbers that are not in a set that they are not, without looking at the set.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sieve([u64; 4]);
+
+impl Sieve {
+    pub fn of(numbers: &[u32]) -> Self {
+        let mut sieve = Self::default();
+        for number in numbers {
+            sieve.0[Self::word(*number)] |= Self::bit(*number);
+        }
+        sieve
+    }
+
+    pub fn may_hold(&self, number: u32) -> bool {
+        self.0[Self::word(number)] & Self::bit(number) != 0
+    }
+
+    fn word(number: u32) -> usize {
+        number as usize >> 6 & 3
+    }
+
+    fn bit(number: u32) -> u64 {
+        1 << (number & 63)
+    }
+}
+
+impl Person {
+    fn set_identities(&mut self, identities: Arc<[u32]>) {
+        self.sieve = Sieve::of(&identities);
+        self.identities = identities;
+    }
 }
 
 #[derive(Clone, Default)]
@@ -50,10 +85,9 @@ impl People {
         Some((index, self.get(index)?))
     }
 
-    /// What somebody acts as of whom policy knows nothing: whoever can call is a member of `users`.
-    pub fn strangers_identities(&self, stranger: &Principal) -> &[u32] {
-        let users = self.get(USERS).filter(|_| is_caller(stranger));
-        users.map_or(&[], |users| &users.identities)
+    /// Whoever can call and is not known acts as the group that everybody is in.
+    pub fn strangers(&self, stranger: &Principal) -> Option<&Person> {
+        self.get(USERS).filter(|_| is_caller(stranger))
     }
 
     pub fn intern(&mut self, principal: &Principal) -> u32 {
@@ -149,13 +183,17 @@ impl People {
         if whose.len() * 4 > self.people.len() {
             let people =
                 (0_u32..).zip(self.people.iter()).map(|(index, person)| match renewed.remove(&index) {
-                    Some(identities) => Arc::new(Person { identities, ..person.as_ref().clone() }),
+                    Some(identities) => {
+                        let mut person = person.as_ref().clone();
+                        person.set_identities(identities);
+                        Arc::new(person)
+                    }
                     None => Arc::clone(person),
                 });
             self.people = people.collect();
         } else {
             for (index, identities) in renewed {
-                self.change(index, |person| person.identities = identities);
+                self.change(index, |person| person.set_identities(identities));
             }
         }
     }

@@ -34,7 +34,7 @@ impl<'s> Question<'s> {
     pub fn new(snapshot: &'s Snapshot, caller: &'s Caller, now: UnixMillis) -> Self {
         let principal = &caller.principal;
         let identities = walked(snapshot, principal, &caller.asserted_groups);
-        let subject = Subject { identities: identities.into(), inactive: snapshot.is_inactive(principal) };
+        let subject = Subject::new(identities, snapshot.is_inactive(principal));
         Self { snapshot, principal, subject, now }
     }
 

@@ -131,7 +131,7 @@ impl Snapshot {
     fn revoke(&mut self, rule: &Rule) -> Option<()> {
         let securable = self.rows.names.find(&rule.securable)?;
         let principal = self.rows.remove(securable, rule.id)?.principal;
-        let left = &self.rows.get(securable)?.entries;
+        let left = self.rows.get(securable)?.entries();
         if !left.iter().any(|entry| entry.principal == principal) {
             self.people.change(principal, |person| {
                 person.granted = with(&person.granted, securable, false);
@@ -189,7 +189,7 @@ impl Snapshot {
     /// Every grant, in force or ended, the built-in one included.
     pub fn rules(&self) -> impl Iterator<Item = Rule> {
         self.securables().flat_map(move |(index, _)| {
-            let entries = self.rows.get(index).map_or(&[][..], |row| &row.entries);
+            let entries = self.rows.get(index).map_or(&[][..], |row| row.entries());
             entries.iter().filter_map(move |entry| self.rule(index, entry))
         })
     }

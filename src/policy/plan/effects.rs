@@ -260,7 +260,7 @@ impl Work<'_> {
             open.extend(children.filter(|child| found.insert(*child)));
             let Some(row) = self.after.rows.get(current) else { continue };
             let granted =
-                |policy: &Snapshot| policy.rows.get(current).is_some_and(|row| !row.entries.is_empty());
+                |policy: &Snapshot| policy.rows.get(current).is_some_and(|row| !row.entries().is_empty());
             let class = if granted(self.before) || granted(self.after) {
                 SecurableClass::Single(current)
             } else {

@@ -32,7 +32,7 @@ impl Listing {
         let mut grants = Vec::new();
         for (securable, _) in policy.securables() {
             let Some(row) = policy.rows.get(securable) else { continue };
-            let listed = row.entries.iter().filter(|entry| entry.in_force(now)).filter_map(|entry| {
+            let listed = row.entries().iter().filter(|entry| entry.in_force(now)).filter_map(|entry| {
                 let rule = policy.rule(securable, entry)?;
                 (!is_built_in(&rule)).then_some(ListedGrant {
                     id: entry.id,
