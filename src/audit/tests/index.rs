@@ -184,9 +184,9 @@ async fn a_row_may_be_missing_only_when_its_time_was_over() {
     assert_eq!(first(gone.alone().await), (15, FaultKind::Changed));
     gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(15)").await;
     assert_eq!(first(gone.alone().await), (16, FaultKind::Changed), "the next no longer follows");
-    gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(16)").await;
-    gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(17)").await;
-    gone.index.tamper("UPDATE audit_events SET hash = NULL WHERE SEQ_IS(18)").await;
+    for seq in 16..=19 {
+        gone.index.tamper(&format!("UPDATE audit_events SET hash = NULL WHERE SEQ_IS({seq})")).await;
+    }
     assert!(matches!(first(gone.alone().await).1, FaultKind::NotAsSigned { to: 18, .. }));
 }
 
