@@ -36,6 +36,7 @@ help:
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
 	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
 	  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
+	  'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
 
 # --- what people look at ------------------------------------------------------------------
@@ -106,7 +107,7 @@ deny: rust
 
 # --- speed --------------------------------------------------------------------------------
 
-.PHONY: bench
+.PHONY: bench bench-audit
 bench: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
@@ -129,6 +130,11 @@ bench-replicas: clients-3 rust
 	cargo build --release --bin tracegate
 	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(RELEASE_BINARY)" \
 	  "$(CLIENTS_3)/bin/python" benches/replicas/replicas.py $(BENCH_ARGS)
+
+# Questions to an audit index of ten million records; BENCH_ARGS="--events 1000000" for less.
+bench-audit: clients-3 rust
+	server_programs=$$(tests/setup/postgresql.sh) && \
+	  PATH="$$server_programs:$$PATH" "$(CLIENTS_3)/bin/python" benches/audit_questions.py --directory "$(CACHE)" $(BENCH_ARGS)
 
 # --- set-up -------------------------------------------------------------------------------
 

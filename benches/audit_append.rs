@@ -48,6 +48,11 @@ fn event(number: u64) -> Event {
         bytes_out: 18_231,
         duration_us: 2_310,
         trace_ids: vec![format!("tr-{number:032x}")],
+        sight: None,
+        listed_trace_ids: Vec::new(),
+        question: Default::default(),
+        claimed: None,
+        repeated: None,
         policy_change: None,
     }
 }

@@ -3,12 +3,14 @@
 pub mod owners;
 mod policy_feed;
 pub mod roots;
+pub mod strangers;
+pub mod subjects;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::access::{
-    AuditSink, Effect, GrantId, MalformedId, NewGrant, Principal, Privilege, Rule, Securable,
+    AuditSink, Effect, GrantId, MalformedId, NewGrant, PolicyEdit, Principal, Privilege, Rule, Securable,
 };
 use crate::audit::Audit;
 use crate::backend::{BackendError, UpstreamShared};
@@ -32,6 +34,8 @@ pub enum LookupError {
     Inconsistent(String),
 }
 
+/// Times that a change may come between two questions before everything is read.
+const ATTEMPTS: usize = 4;
 /// Steps up to which taking them one by one is quicker than reading everything.
 const MOST_STEPS: i64 = 1000;
 
@@ -75,6 +79,10 @@ pub struct App {
     pub upstream: Arc<UpstreamShared>,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
+    /// Refusals of callers that nobody knows.
+    pub strangers: strangers::Strangers,
+    /// Whose traces pass through.
+    pub subjects: subjects::Subjects,
 }
 
 impl App {
@@ -113,6 +121,11 @@ impl App {
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
+            strangers: strangers::Strangers::default(),
+            subjects: subjects::Subjects::new(
+                &config.audit.subject_keys,
+                store.secret("audit-subjects").await?,
+            ),
             config,
             clock,
             manifest,
@@ -164,39 +177,44 @@ impl App {
 
     /// Confirms the policy version with the store, and puts in force what changed since.
     pub async fn confirm_policy(&self) -> Result<(), StoreError> {
-        let asked_at = Instant::now();
-        let from = self.policy.version();
-        let steps = self.store.policy_edits(from, MOST_STEPS + 1).await?;
-        if steps.is_empty() {
-            // Nothing newer than what is in force; an older store is not the one that it was read from.
-            return match self.store.policy_version().await? {
+        for _ in 0..ATTEMPTS {
+            let asked_at = Instant::now();
+            let from = self.policy.version();
+            let steps = self.store.policy_edits(from, MOST_STEPS + 1).await?;
+            if !steps.is_empty() {
+                let few = i64::try_from(steps.len()).is_ok_and(|steps| steps <= MOST_STEPS);
+                if few && self.advance(&steps, asked_at) {
+                    return Ok(());
+                }
+                break;
+            }
+            match self.store.policy_version().await? {
                 version if version == from => {
                     self.policy.confirm(version, asked_at);
-                    Ok(())
+                    return Ok(());
                 }
                 // Restored from a backup, or a failover lost commits: nobody knows what else is gone.
-                version if version < from => Err(StoreError::Corrupt(format!(
-                    "the database is at policy version {version}, older than {from}, which is in force; \
-                     restart the gateway if the database is right"
-                ))),
-                _ => self.reload_policy().await,
-            };
-        }
-        if i64::try_from(steps.len()).is_ok_and(|steps| steps <= MOST_STEPS) && self.advance(&steps, asked_at)
-        {
-            return Ok(());
+                version if version < from => {
+                    return Err(StoreError::Corrupt(format!(
+                        "the database is at policy version {version}, older than {from}, which is in force; \
+                         restart the gateway if the database is right"
+                    )));
+                }
+                // Changed between the two questions.
+                _ => {}
+            }
         }
         self.reload_policy().await
     }
 
-    /// Takes one step after the other; false if one of them cannot be taken, and only a full read helps.
+    /// Takes all steps at once; false if one of them cannot be taken, and only a full read helps.
     fn advance(&self, steps: &[PolicyStep], asked_at: Instant) -> bool {
-        for step in steps {
-            let Some(edits) = &step.edits else { return false };
-            if let Err(error) = self.policy.advance(step.version, edits, asked_at) {
-                tracing::warn!(%error, "the policy is read anew");
-                return false;
-            }
+        let kept: Option<Vec<(i64, &[PolicyEdit])>> =
+            steps.iter().map(|step| Some((step.version, step.edits.as_deref()?))).collect();
+        let Some(kept) = kept else { return false };
+        if let Err(error) = self.policy.advance(kept, asked_at) {
+            tracing::warn!(%error, "the policy is read anew");
+            return false;
         }
         self.metrics.policy_version.set(self.policy.version());
         true

@@ -23,6 +23,7 @@
 mod call;
 mod checkpoint;
 mod directory;
+pub mod export;
 mod ledger;
 mod mirror;
 mod publisher;
@@ -232,13 +233,19 @@ impl Audit {
     }
 
     /// What this replica has signed, oldest first: checkpoints, and the notices of the keys.
-    pub fn signed(&self) -> std::io::Result<Vec<Line>> {
-        ledger::read(&self.directory.join(ledger::CHECKPOINTS))
+    pub async fn signed(&self) -> std::io::Result<Vec<Line>> {
+        let file = self.directory.join(ledger::CHECKPOINTS);
+        tokio::task::spawn_blocking(move || ledger::read(&file)).await.map_err(std::io::Error::other)?
     }
 
     /// How many signed lines are not in the mirror, as last known.
     pub fn mirror_lag(&self) -> u64 {
         self.outlet.mirror.as_ref().map_or(0, |mirror| mirror.lag())
+    }
+
+    /// The index itself, for questions beyond [`query`](Self::query).
+    pub fn index(&self) -> &AuditIndex {
+        &self.index
     }
 
     /// How many records of this replica the index has not taken.
@@ -313,9 +320,9 @@ pub async fn known_to_index(
 ) -> Result<Option<Position>, AuditOpenError> {
     let Some(replica) = directory::replica(&config.directory_in(data_dir))? else { return Ok(None) };
     let index = open_index(database_url, data_dir).await?;
-    let position = known_position(&index, &replica).await;
+    let position = index.known_position(&replica).await;
     index.close().await;
-    position.map(Some)
+    Ok(position?.map(|IndexPosition { seq, hash }| Position { seq, hash }))
 }
 
 /// Where the index of a gateway with this configuration is.

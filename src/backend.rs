@@ -18,7 +18,7 @@ pub use upstream::{SetupError, Upstream, UpstreamShared};
 
 use async_trait::async_trait;
 
-use crate::access::ExperimentId;
+use crate::access::{ExperimentId, TraceId};
 use crate::policy::Permit;
 use crate::wire::{Body, Head, Reply};
 
@@ -67,6 +67,11 @@ pub trait Backend {
     /// The experiments that own a thing. Deleted things and things of deleted experiments count.
     /// A dataset may belong to none or to several; everything else belongs to one.
     async fn owners(&self, kind: Owned, id: &str) -> Result<Option<Vec<ExperimentId>>, BackendError>;
+
+    /// The tags and metadata of a trace, by key; none if it has none or does not exist.
+    async fn trace_marks(&self, _trace: &TraceId) -> Result<Vec<(String, String)>, BackendError> {
+        Ok(Vec::new())
+    }
 
     /// An experiment, deleted ones included.
     async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError>;

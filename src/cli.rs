@@ -1,7 +1,10 @@
 //! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
 
 mod audit;
+mod audit_export;
 mod audit_key;
+mod audit_questions;
+mod audit_review;
 mod audit_verify;
 mod client;
 mod demo;
@@ -11,6 +14,7 @@ mod mlflow_process;
 mod policy;
 mod routes;
 mod serve;
+mod times;
 mod token;
 
 use std::path::PathBuf;
@@ -63,7 +67,9 @@ enum Command {
         command: policy::PolicyCommand,
     },
     /// Ask the audit record, or verify it offline
-    #[command(after_help = "Example:\n  tracegate audit query --trace-id tr-… --decision allow")]
+    #[command(
+        after_help = "Example:\n  tracegate audit saw --trace-id tr-…\n  tracegate audit query --principal user:bob"
+    )]
     Audit {
         #[command(subcommand)]
         command: audit::AuditCommand,

@@ -59,6 +59,19 @@ impl Identity {
         Ok(Some(caller))
     }
 
+    /// The principal whose name came with a credential that is no good, if there is one of that name. What
+    /// else was sent as a name may be a secret in the wrong field, and is told to nobody.
+    pub async fn claimed(&self, headers: &Headers) -> Option<Principal> {
+        let name = credential::Credential::from_headers(headers).ok()??.username?;
+        for claimed in [Principal::user(&name), Principal::service_principal(&name)] {
+            let claimed = claimed.ok()?;
+            if self.store.is_active(&claimed).await.ok()?.is_some() {
+                return Some(claimed);
+            }
+        }
+        None
+    }
+
     /// Makes a token for a principal that the store knows. The secret is in the answer and nowhere else.
     /// `ttl_ms` is how long it lives (milliseconds); `None` is until it is revoked.
     pub async fn issue_token(

@@ -47,7 +47,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("awc", &["backend"]),
     ("socket2", &["backend"]),
     ("casbin", &["policy"]),
-    ("csv", &["policy"]),
+    ("csv", &["policy", "cli"]),
     ("hashbrown", &["policy"]),
     ("sqlx", &["store"]),
     ("jsonwebtoken", &["identity"]),

@@ -91,21 +91,32 @@ impl Policy {
         self.publication.publish(fresh, self.moment(asked_at));
     }
 
-    /// Swaps in what one version changed. Nothing happens if that version is in force already; anything but the
-    /// next version, or a change that does not fit, is an error and leaves the policy as it is.
-    pub fn advance(&self, version: i64, edits: &[PolicyEdit], asked_at: Instant) -> Result<(), EditError> {
-        let current = self.publication.current();
-        let from = current.as_ref().map_or(0, |current| current.version());
-        if version <= from {
-            return Ok(());
-        }
-        match current {
-            Some(current) if version == from + 1 => {
-                self.publish(current.apply(version, edits)?, asked_at);
-                Ok(())
+    /// Swaps in what these versions changed, in their order and all at once: a policy half way there would be one
+    /// that was never confirmed. Versions that are in force already are passed over; a missing one, or a change
+    /// that does not fit, is an error and leaves the policy as it is.
+    pub fn advance<'e>(
+        &self,
+        steps: impl IntoIterator<Item = (i64, &'e [PolicyEdit])>,
+        asked_at: Instant,
+    ) -> Result<(), EditError> {
+        let missing = |from: i64, version: i64| EditError {
+            from,
+            version,
+            problem: "a version between them is missing".to_owned(),
+        };
+        let mut steps = steps.into_iter();
+        let Some(mut next) = self.publication.current() else {
+            return steps.next().map_or(Ok(()), |(version, _)| Err(missing(0, version)));
+        };
+        for (version, edits) in steps {
+            match version - next.version() {
+                ..=0 => {}
+                1 => next = Arc::new(next.apply(version, edits)?),
+                _ => return Err(missing(next.version(), version)),
             }
-            _ => Err(EditError { from, version, problem: "a version between them is missing".to_owned() }),
         }
+        self.publication.publish(Arc::unwrap_or_clone(next), self.moment(asked_at));
+        Ok(())
     }
 
     /// Notes that the store is still at `version`, asked at `asked_at`.

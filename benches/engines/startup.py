@@ -5,6 +5,7 @@ Part of `make bench-policy`. SQLite and a PostgreSQL of its own are filled with 
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,8 @@ def main():
     parser.add_argument("startup", help="the built program `startup`")
     parser.add_argument("--grants", type=int, default=1_000_000)
     arguments = parser.parse_args()
+    # Being ended must not leave servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     upstream = Upstream()
     with tempfile.TemporaryDirectory(prefix="tracegate-startup-") as directory:
         database = postgres.start(Path(directory) / "postgres")

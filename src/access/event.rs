@@ -1,5 +1,6 @@
 //! Audit events: what is recorded of a call. They hold ids, never payloads and never secrets.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,17 @@ pub enum EventKind {
     PolicyChange,
 }
 
+impl EventKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Returned => "returned",
+            Self::Complete => "complete",
+            Self::PolicyChange => "policy_change",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -40,6 +52,34 @@ pub enum Outcome {
     Failed,
     /// The client or the backend went away in the middle.
     Interrupted,
+}
+
+impl Outcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Success => "success",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What became of a record's trace ids: whether the caller got anything of those traces by this record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sight {
+    /// Contents or metadata were released, but of `listed_trace_ids` only what a listing shows.
+    Read,
+    /// What a listing shows was released: ids, times, states, tags.
+    Listed,
+    /// The caller wrote to them, and got back no more than what was sent.
+    Wrote,
+    /// They were asked for and nothing of them was released.
+    Asked,
+    /// An earlier record of the same call says it already.
+    Told,
 }
 
 /// Where a call came from; copied into each of its records.
@@ -105,6 +145,22 @@ pub struct Event {
     /// Every trace id asked for, written or returned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trace_ids: Vec<String>,
+    /// What the caller got of them; absent in records that were written before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sight: Option<Sight>,
+    /// Those of `trace_ids` of which the caller may only see that they exist.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed_trace_ids: Vec<String>,
+    /// What was asked of the record itself. Of a session or an end user it holds a keyed hash: the record
+    /// cannot be erased.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub question: BTreeMap<String, String>,
+    /// A known principal whose name came with a credential that was no good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claimed: Option<String>,
+    /// How many further refusals of nobody in particular this record stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_change: Option<PolicyChange>,
 }

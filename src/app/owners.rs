@@ -185,6 +185,14 @@ impl Owners {
         let [experiment] = owners.as_slice() else {
             return Err(LookupError::Inconsistent(format!("`{trace}` has {} owners", owners.len())));
         };
+        // Whose it is matters to questions about the record, not to access: a failure denies nothing.
+        match backend.trace_marks(trace).await {
+            Ok(marks) => {
+                let marks = marks.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+                app.subjects.learn(trace, marks);
+            }
+            Err(error) => tracing::warn!(%error, %trace, "whose an adopted trace is could not be learnt"),
+        }
         // Nobody who calls is a group: an adopted trace is never its next writer's own.
         let nobody = Principal { kind: PrincipalKind::Group, name: Principal::ADMINS.to_owned() };
         let claim = app.store.claim_trace(trace, experiment, Some(&nobody), app.clock.now()).await?;

@@ -7,8 +7,8 @@
 //! tracegate audit checkpoint 1
 //! replica: eu-1
 //! number: 7
-//! seq: 81233
-//! hash: 64 hex digits
+//! last_seq: 81233
+//! last_hash: 64 hex digits
 //! time_ms: 1767225600000
 //! records: 1200
 //! previous: 64 hex digits
@@ -29,9 +29,12 @@ pub struct Checkpoint {
     pub replica: String,
     /// 1 for a replica's first checkpoint, then one more each time.
     pub number: u64,
-    /// The last record that it vouches for. The checkpoint itself is the next one.
+    /// The last record that it vouches for. The checkpoint itself is the next one, and has a `seq` of its
+    /// own where records are told with their place.
+    #[serde(rename = "last_seq")]
     pub seq: u64,
     /// That record's hash, in hex.
+    #[serde(rename = "last_hash")]
     pub hash: String,
     /// Records since the checkpoint before, that one's own record included.
     pub records: u64,
@@ -77,7 +80,7 @@ impl Checkpoint {
         let Self { time, replica, number, seq, hash, records, previous, key_id, .. } = self;
         let time = time.0;
         format!(
-            "tracegate audit checkpoint 1\nreplica: {replica}\nnumber: {number}\nseq: {seq}\nhash: {hash}\n\
+            "tracegate audit checkpoint 1\nreplica: {replica}\nnumber: {number}\nlast_seq: {seq}\nlast_hash: {hash}\n\
              time_ms: {time}\nrecords: {records}\nprevious: {previous}\nkey: {key_id}\n"
         )
     }

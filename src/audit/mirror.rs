@@ -118,7 +118,9 @@ impl Mirror {
             Target::Http { url, client } => {
                 let request =
                     client.post(url).header("content-type", "application/json").body(line.to_owned());
-                let answer = request.send().await.map_err(std::io::Error::other)?;
+                // Without the URL: it may hold a credential, and this is logged.
+                let failed = |error: reqwest::Error| std::io::Error::other(error.without_url());
+                let answer = request.send().await.map_err(failed)?;
                 if answer.status().is_success() {
                     return Ok(());
                 }

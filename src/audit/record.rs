@@ -71,6 +71,15 @@ impl RecordKind {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
+
+    /// Of what kind the record was that the index holds as `kind`: there, events go by their own kinds.
+    pub fn of_index(kind: &str) -> Option<Self> {
+        match kind {
+            "begin" | "returned" | "complete" | "policy_change" | "unreadable" => Some(Self::Event),
+            "event" => None,
+            name => Self::from_name(name),
+        }
+    }
 }
 
 /// A place in the chain: the last record of what it stands for, and its hash. The chain before its

@@ -22,11 +22,10 @@ use super::spool::Spool;
 use crate::access::{Event, EventKind, Verdict};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::audit::AuditConfig;
-use crate::store::audit_index::{AuditIndex, Removal};
+use crate::store::audit_index::{AuditIndex, AuditQuery, Order, Removal};
 
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 const PAUSE: Duration = Duration::from_secs(60 * 60);
-const BATCH: u32 = 1000;
 
 /// What a record is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +83,11 @@ impl Retention {
 
     pub fn shortest(&self) -> Option<u32> {
         [self.reads, self.changes, self.denials].into_iter().flatten().min()
+    }
+
+    /// When nothing is left of a day; `None` if something is kept for ever.
+    pub fn longest(&self) -> Option<u32> {
+        Some(self.reads?.max(self.changes?).max(self.denials?))
     }
 }
 
@@ -169,27 +173,25 @@ impl Pruner {
     }
 
     async fn prune_spool(&mut self, shipped: u64) -> Result<(), PruneError> {
+        let mut look = Look {
+            directory: self.directory.clone(),
+            replica: self.replica.clone(),
+            retention: self.keep_segments.then_some(self.retention),
+            due: std::mem::take(&mut self.due),
+        };
         let now = self.clock.now();
-        let segments = directory::segments(&self.directory)?;
-        let mut going = Vec::new();
-        let mut through = None;
-        for pair in segments.windows(2) {
-            let [first_seq, next] = *pair else { break };
-            if next > shipped + 1 || (self.keep_segments && !self.is_due(first_seq, now)?) {
-                break;
-            }
-            going.push(first_seq);
-            // Only what a checkpoint stands for can go.
-            if begins_with_checkpoint(&self.directory, &self.replica, next)? {
-                through = Some(next - 1);
-            }
-        }
-        let Some(through) = through else { return Ok(()) };
-        going.retain(|first_seq| *first_seq <= through);
+        let found = tokio::task::spawn_blocking(move || {
+            let found = look.due_segments(shipped, now);
+            (look.due, found)
+        });
+        let (due, found) = found.await.map_err(io::Error::other)?;
+        self.due = due;
+        let going = found?;
+        let Some((_, through)) = going.last().copied() else { return Ok(()) };
         let why = if self.keep_segments { "retention" } else { "keep_segments is off" };
         self.spool.pruned(through, why).await?;
         // Oldest first: a crash in between leaves a chain that begins later, and no hole.
-        for first_seq in going {
+        for (first_seq, _) in going {
             std::fs::remove_file(self.directory.join(directory::segment_name(first_seq)))?;
             self.due.remove(&first_seq);
         }
@@ -198,11 +200,78 @@ impl Pruner {
         Ok(())
     }
 
+    /// Whichever replica's records they are: one that is gone removes its own no more.
+    async fn prune_index(&self) -> Result<(), PruneError> {
+        let Some(shortest) = self.retention.shortest() else { return Ok(()) };
+        let now = self.clock.now();
+        let before = UnixMillis(now.0.saturating_sub(i64::from(shortest) * DAY_MILLIS).saturating_add(1));
+        let mut query = AuditQuery {
+            until: Some(before),
+            order: Order::OldestFirst,
+            limit: Some(AuditQuery::LARGEST_LIMIT),
+            ..AuditQuery::default()
+        };
+        loop {
+            let page = self.index.query(&query).await?;
+            let removals: Vec<Removal> = page
+                .entries
+                .iter()
+                .filter_map(|entry| Some(Removal { id: entry.id, event: entry.event()? }))
+                .filter(|removal| self.retention.due(&removal.event).is_some_and(|due| due <= now))
+                .collect();
+            if !removals.is_empty() {
+                self.index.remove(&removals).await?;
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        if let Some(longest) = self.retention.longest() {
+            let before = now.0.saturating_sub(i64::from(longest) * DAY_MILLIS);
+            self.index.remove_counts(UnixMillis(before)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads segments, which takes a while, on a thread that may wait.
+struct Look {
+    directory: PathBuf,
+    replica: String,
+    /// `None` if all may go as soon as the index has it.
+    retention: Option<Retention>,
+    due: HashMap<u64, Option<UnixMillis>>,
+}
+
+impl Look {
+    /// The segments that may go, oldest first, each with its last seq; never the one that is written.
+    fn due_segments(&mut self, shipped: u64, now: UnixMillis) -> Result<Vec<(u64, u64)>, PruneError> {
+        let segments = directory::segments(&self.directory)?;
+        let mut going = Vec::new();
+        let mut vouched_for = 0;
+        for pair in segments.windows(2) {
+            let [first_seq, next] = *pair else { break };
+            if next > shipped + 1 || !self.is_due(first_seq, now)? {
+                break;
+            }
+            going.push((first_seq, next - 1));
+            // Only what a checkpoint stands for can go.
+            let mut reader = ChainReader::at_segment(&self.directory, &self.replica, next)?;
+            if reader.next()?.is_some_and(|record| record.kind == RecordKind::Checkpoint) {
+                vouched_for = going.len();
+            }
+        }
+        going.truncate(vouched_for);
+        Ok(going)
+    }
+
     fn is_due(&mut self, first_seq: u64, now: UnixMillis) -> Result<bool, ReadError> {
+        let Some(retention) = self.retention else { return Ok(true) };
         let due = match self.due.get(&first_seq) {
             Some(due) => *due,
             None => {
-                let due = self.last_due(first_seq)?;
+                let due = self.last_due(first_seq, retention)?;
                 self.due.insert(first_seq, due);
                 due
             }
@@ -211,16 +280,16 @@ impl Pruner {
     }
 
     /// When the last event of a sealed segment may go; `None` if one stays for ever.
-    fn last_due(&self, first_seq: u64) -> Result<Option<UnixMillis>, ReadError> {
+    fn last_due(&self, first_seq: u64, retention: Retention) -> Result<Option<UnixMillis>, ReadError> {
         let mut reader = ChainReader::at_segment(&self.directory, &self.replica, first_seq)?;
         let mut last = UnixMillis(i64::MIN);
         loop {
             let Some(record) = reader.next()? else { return Ok(Some(last)) };
             let due = match record.kind {
-                // Written by a later version: of what class is not known.
+                // One that cannot be read is of a later version, and its class is not known.
                 RecordKind::Event => serde_json::from_slice::<Event>(record.payload)
                     .ok()
-                    .and_then(|event| self.retention.due(&event)),
+                    .and_then(|event| retention.due(&event)),
                 _ => Some(last),
             };
             if reader.place().is_some_and(|(segment, _)| segment != first_seq) {
@@ -232,31 +301,4 @@ impl Pruner {
             }
         }
     }
-
-    async fn prune_index(&self) -> Result<(), PruneError> {
-        let Some(shortest) = self.retention.shortest() else { return Ok(()) };
-        let now = self.clock.now();
-        let before = UnixMillis(now.0.saturating_sub(i64::from(shortest) * DAY_MILLIS).saturating_add(1));
-        let mut after = 0;
-        loop {
-            let rows = self.index.chain_rows(&self.replica, after, Some(before), BATCH).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            after = last.seq;
-            let removals: Vec<Removal> = rows
-                .iter()
-                .filter_map(|row| {
-                    Some(Removal { seq: row.seq, event: serde_json::from_str(&row.json).ok()? })
-                })
-                .filter(|removal| self.retention.due(&removal.event).is_some_and(|due| due <= now))
-                .collect();
-            if !removals.is_empty() {
-                self.index.remove(&self.replica, &removals).await?;
-            }
-        }
-    }
-}
-
-fn begins_with_checkpoint(directory: &Path, replica: &str, first_seq: u64) -> Result<bool, ReadError> {
-    let mut reader = ChainReader::at_segment(directory, replica, first_seq)?;
-    Ok(reader.next()?.is_some_and(|record| record.kind == RecordKind::Checkpoint))
 }

@@ -192,13 +192,14 @@ fn read_batch(reader: &mut ChainReader, until: u64) -> Result<Batch, ReadError> 
             return Err(reader.fault(FaultKind::Missing { known: until }).into());
         };
         batch.bytes += encoded_len(record.payload.len());
-        batch.rows.push(row(record.position.seq, record.kind, record.payload));
-        batch.last = reader.position();
+        batch.rows.push(row(record.position, record.kind, record.payload));
+        batch.last = record.position;
     }
     Ok(batch)
 }
 
-fn row(seq: u64, kind: RecordKind, payload: &[u8]) -> IndexRow {
+/// A record as the index takes it.
+pub fn row(at: Position, kind: RecordKind, payload: &[u8]) -> IndexRow {
     let event = match kind {
         RecordKind::Event => serde_json::from_slice::<Event>(payload).ok(),
         _ => None,
@@ -214,7 +215,7 @@ fn row(seq: u64, kind: RecordKind, payload: &[u8]) -> IndexRow {
         },
         |event| RowBody::Event(Box::new(event)),
     );
-    IndexRow { seq, body, json: String::from_utf8_lossy(payload).into_owned() }
+    IndexRow { seq: at.seq, body, json: String::from_utf8_lossy(payload).into_owned(), hash: at.hash }
 }
 
 fn time_of(payload: &[u8]) -> UnixMillis {

@@ -11,6 +11,7 @@
 //! ```
 
 mod export;
+mod links;
 mod rows;
 mod witness;
 
@@ -52,6 +53,10 @@ pub struct Verified {
     pub keys: Vec<String>,
     /// The last record that was pruned on purpose; 0 if none was.
     pub pruned_through: u64,
+    /// Of an export: records that the index had let go when it was made.
+    pub absent: u64,
+    /// Records right behind such a gap, to which no hash leads.
+    pub unproven: u64,
 }
 
 /// What is known of a record from elsewhere.
@@ -65,6 +70,8 @@ pub struct Known {
     pub checkpoints: Vec<Line>,
     /// Keys that are trusted. If there are none, the first key in the record is taken at its word.
     pub public_keys: Vec<PublicKey>,
+    /// Where there are several, the only replica to check.
+    pub replica: Option<String>,
 }
 
 /// How far a verification has come.
@@ -81,6 +88,11 @@ pub enum VerifyError {
     Fault(#[from] ChainFault),
     #[error("there is no audit record in `{0}`")]
     Nothing(PathBuf),
+    #[error(
+        "`{0}` does not begin as the export of a chain: one of chosen records (a filter, another format) cannot \
+         be verified; export a whole period with `--format jsonl`"
+    )]
+    NoChain(PathBuf),
     #[error("{what}, line {line}: {problem}")]
     Checkpoints { what: String, line: usize, problem: FaultKind },
     #[error(transparent)]

@@ -33,7 +33,7 @@ use self::breaker::Breaker;
 use self::connection::{LastRead, QuickStream};
 use self::request::Prepared;
 use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
-use crate::access::ExperimentId;
+use crate::access::{ExperimentId, TraceId};
 use crate::config::mlflow::{MlflowConfig, UpstreamUrl};
 use crate::policy::Permit;
 use crate::wire::Reply;
@@ -152,6 +152,10 @@ impl Backend for Upstream {
 
     async fn owners(&self, kind: Owned, id: &str) -> Result<Option<Vec<ExperimentId>>, BackendError> {
         self.look_up_owners(kind, id).await
+    }
+
+    async fn trace_marks(&self, trace: &TraceId) -> Result<Vec<(String, String)>, BackendError> {
+        self.look_up_trace_marks(trace).await
     }
 
     async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError> {

@@ -43,7 +43,12 @@ pub struct TraceSpans {
     pub reserved: Option<String>,
     /// The first `mlflow.traceRequestId` that names another trace. MLflow 3.17 ignores the attribute.
     pub foreign_request_id: Option<String>,
+    /// The attributes that were looked for, of its spans and their resources, where they are texts.
+    pub marks: Marks,
 }
+
+/// Attributes by key and text.
+pub type Marks = Vec<(String, String)>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
@@ -93,9 +98,20 @@ pub fn read_export(
     content_encoding: Option<&str>,
     limits: OtlpLimits,
 ) -> Result<Export, OtlpError> {
+    read_marked_export(body, content_type, content_encoding, limits, &[])
+}
+
+/// As [`read_export`], and notes what attributes of some keys say of each trace.
+pub fn read_marked_export(
+    body: &ReplayBody,
+    content_type: &str,
+    content_encoding: Option<&str>,
+    limits: OtlpLimits,
+    keys: &[String],
+) -> Result<Export, OtlpError> {
     match Encoding::of(content_type)? {
-        Encoding::Protobuf => protobuf::read(body, content_encoding, limits),
-        Encoding::Json => json::read(body, content_encoding, limits),
+        Encoding::Protobuf => protobuf::read(body, content_encoding, limits, keys),
+        Encoding::Json => json::read(body, content_encoding, limits, keys),
     }
 }
 
@@ -130,18 +146,29 @@ struct SpanFacts {
     root: bool,
     reserved: Option<String>,
     request_id: Option<String>,
+    marks: Marks,
 }
 
 /// Gathers spans by trace and keeps the limits.
 struct Gathered {
     limits: OtlpLimits,
+    /// Attributes to note.
+    keys: Vec<String>,
     export: Export,
     index: HashMap<TraceId, usize>,
 }
 
 impl Gathered {
-    fn new(limits: OtlpLimits) -> Self {
-        Self { limits, export: Export::default(), index: HashMap::new() }
+    fn new(limits: OtlpLimits, keys: &[String]) -> Self {
+        Self { limits, keys: keys.to_vec(), export: Export::default(), index: HashMap::new() }
+    }
+
+    /// An attribute as a mark, if it is one that is looked for. Exporters that know MLflow write texts as
+    /// JSON.
+    fn mark(&self, key: &str, value: Option<&str>) -> Option<(String, String)> {
+        let value = value?.trim_matches('"');
+        let wanted = !value.is_empty() && self.keys.iter().any(|wanted| wanted == key);
+        wanted.then(|| (key.to_owned(), value.to_owned()))
     }
 
     /// Counts a span and answers which trace, by its index, it belongs to.
@@ -164,6 +191,7 @@ impl Gathered {
                     has_root: false,
                     reserved: None,
                     foreign_request_id: None,
+                    marks: Vec::new(),
                 });
                 traces.len() - 1
             }
@@ -171,6 +199,7 @@ impl Gathered {
         let trace = &mut traces[index];
         trace.spans += 1;
         trace.has_root |= span.root;
+        add_marks(&mut trace.marks, span.marks);
         if trace.reserved.is_none() {
             trace.reserved = span.reserved;
         }
@@ -182,12 +211,25 @@ impl Gathered {
         Ok(index)
     }
 
-    /// Notes a reserved attribute of a resource on every trace that has spans below it.
-    fn resource(&mut self, reserved: Option<String>, traces: &HashSet<usize>) {
+    /// Notes what a resource's attributes say on every trace that has spans below it.
+    fn resource(&mut self, reserved: Option<String>, marks: &[(String, String)], traces: &HashSet<usize>) {
+        for index in traces {
+            add_marks(&mut self.export.traces[*index].marks, marks.iter().cloned());
+        }
         if let Some(key) = reserved {
             for index in traces {
                 self.export.traces[*index].reserved.get_or_insert_with(|| key.clone());
             }
+        }
+    }
+}
+
+/// Distinct, and not more of one trace than anybody could mean.
+fn add_marks(marks: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (String, String)>) {
+    const MOST: usize = 64;
+    for mark in more {
+        if marks.len() < MOST && !marks.contains(&mark) {
+            marks.push(mark);
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArguments {
-    /// A spool's directory, a copy of one, or a file written by `audit export-chain`
+    /// A spool's directory, a copy of one, or a file written by `audit export-chain` or by `audit export
+    /// --format jsonl` of a whole period
     record: Option<PathBuf>,
     /// The gateway's configuration: the chain is also held against what the index remembers
     #[arg(long)]
@@ -20,7 +21,7 @@ pub(super) struct VerifyArguments {
     /// Also check every row of the index: against the spool, or without one by itself
     #[arg(long, requires = "config")]
     database: bool,
-    /// With --database and no spool: the replica to check. Default: all
+    /// Of an index, or an export of several: the replica to check. Default: all
     #[arg(long)]
     replica: Option<String>,
     /// A copy of the file `checkpoints`, such as the mirror's
@@ -53,7 +54,7 @@ pub(super) fn export(arguments: &ExportArguments) -> anyhow::Result<()> {
 }
 
 pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
-    let mut known = Known::default();
+    let mut known = Known { replica: arguments.replica.clone(), ..Known::default() };
     for path in &arguments.public_key {
         let text = std::fs::read_to_string(path)
             .map_err(|error| anyhow::anyhow!("`{}` cannot be read: {error}", path.display()))?;
@@ -71,10 +72,10 @@ pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut bar = Bar::new();
     let mut progress = |progress: Progress| bar.show(progress);
-    let mut spool = None;
+    let mut records = Vec::new();
     match (&arguments.record, &config) {
         (Some(file), _) if file.is_file() => {
-            spool = Some(audit::verify_export(file, known.clone(), &mut progress)?);
+            records = audit::verify_export(file, known.clone(), &mut progress)?;
         }
         (Some(directory), config) => {
             if let Some(config) = config {
@@ -83,7 +84,7 @@ pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
                 known.position = runtime.block_on(indexed)?;
                 known.whole = config.audit.keeps_everything();
             }
-            spool = Some(audit::verify(directory, known.clone(), &mut progress)?);
+            records.push(audit::verify(directory, known.clone(), &mut progress)?);
         }
         (None, Some(_)) if arguments.database => {}
         (None, _) => anyhow::bail!("name a spool's directory or an export, or give --config and --database"),
@@ -95,12 +96,22 @@ pub(super) fn run(arguments: VerifyArguments) -> anyhow::Result<()> {
     }
     bar.end();
     if arguments.json {
-        let text = serde_json::to_string_pretty(&serde_json::json!({ "record": spool, "index": rows }))?;
+        // One spool is told by itself, with its rows beside; an export may hold several chains.
+        let of_spool = arguments.record.as_deref().is_some_and(std::path::Path::is_dir);
+        let mut told = match records.as_slice() {
+            [] => serde_json::to_value(&rows)?,
+            [one] if of_spool => serde_json::to_value(one)?,
+            several => serde_json::to_value(several)?,
+        };
+        if of_spool && arguments.database {
+            told["index"] = serde_json::to_value(&rows)?;
+        }
+        let text = serde_json::to_string_pretty(&told)?;
         super::print_line(&text);
         return Ok(());
     }
-    if let Some(spool) = spool {
-        tell(&spool);
+    for record in &records {
+        tell(record);
     }
     for rows in rows {
         super::print_line(&format!(
@@ -123,7 +134,7 @@ async fn index_rows(
         let now = SystemClock.now();
         verified.push(audit::verify_index(&index, directory, &config.audit, now, progress).await?);
     } else {
-        let replicas = match &arguments.replica {
+        let replicas = match &known.replica {
             Some(replica) => vec![replica.clone()],
             None => index.replicas().await?,
         };
@@ -145,6 +156,12 @@ fn tell(verified: &Verified) {
         super::print_line(&format!(
             "records before {first_seq} are not in it; those up to {} were pruned on purpose",
             verified.pruned_through
+        ));
+    }
+    if verified.absent > 0 {
+        super::print_line(&format!(
+            "{} of them are not in it: the index had let them go; {} behind such gaps are unproven",
+            verified.absent, verified.unproven
         ));
     }
     match verified.vouched_seq {

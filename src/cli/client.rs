@@ -69,6 +69,20 @@ fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
 }
 
 impl Client {
+    /// Begins a GET whose answer is read as it comes.
+    pub async fn begin(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<reqwest::Response> {
+        let url = format!("{}/api/tracegate/v1/{path}", self.url);
+        let request = http_client()?.get(url).bearer_auth(&self.token).query(query);
+        let answer = request.send().await.map_err(|error| {
+            anyhow::anyhow!("the gateway at `{}` cannot be reached: {}", self.url, error.without_url())
+        })?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        Err(refused(status, &answer.text().await?))
+    }
+
     /// Reads an answer of whatever size, piece by piece.
     pub fn stream(
         &self,
@@ -78,14 +92,7 @@ impl Client {
     ) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let url = format!("{}/api/tracegate/v1/{path}", self.url);
-            let request = http_client()?.get(url).bearer_auth(&self.token).query(query);
-            let mut answer = request.send().await.map_err(|error| {
-                anyhow::anyhow!("the gateway at `{}` cannot be reached: {}", self.url, error.without_url())
-            })?;
-            if !answer.status().is_success() {
-                return Err(refused(answer.status(), &answer.text().await?));
-            }
+            let mut answer = self.begin(path, query).await?;
             while let Some(piece) = answer.chunk().await? {
                 each(&piece)?;
             }
@@ -111,7 +118,7 @@ impl Client {
 }
 
 /// Follows no redirect: a token goes to the gateway and nowhere else.
-fn http_client() -> reqwest::Result<reqwest::Client> {
+pub(super) fn http_client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()
 }
 

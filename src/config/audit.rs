@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What MLflow itself calls the session and the end user of a trace.
+const SUBJECT_KEYS: [&str; 2] = ["mlflow.trace.session", "mlflow.trace.user"];
+
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuditConfig {
@@ -34,6 +37,10 @@ pub struct AuditConfig {
     pub retention_days_denials: Option<u32>,
     /// Why nothing may be removed now (text). While it is set no record is, of whatever age. Default: none.
     pub legal_hold: Option<String>,
+    /// Tags, metadata and span attributes of traces whose values say whose a trace is: a session, an end
+    /// user. By them one may ask who saw what of whom. At most 16. Default: `["mlflow.trace.session",
+    /// "mlflow.trace.user"]`.
+    pub subject_keys: Vec<String>,
 }
 
 impl Default for AuditConfig {
@@ -51,12 +58,14 @@ impl Default for AuditConfig {
             retention_days_changes: None,
             retention_days_denials: None,
             legal_hold: None,
+            subject_keys: SUBJECT_KEYS.map(str::to_owned).to_vec(),
         }
     }
 }
 
 impl AuditConfig {
     pub const LONGEST_REPLICA: usize = 64;
+    const MOST_SUBJECT_KEYS: usize = 16;
 
     /// The spool's directory, given the data directory.
     pub fn directory_in(&self, data_dir: &Path) -> PathBuf {
@@ -124,6 +133,13 @@ impl AuditConfig {
                 Self::LONGEST_REPLICA
             ));
         }
+        if self.subject_keys.len() > Self::MOST_SUBJECT_KEYS || self.subject_keys.iter().any(String::is_empty)
+        {
+            problems.push(format!(
+                "`audit.subject_keys` must be at most {} keys, none of them empty",
+                Self::MOST_SUBJECT_KEYS
+            ));
+        }
     }
 }
 
@@ -138,16 +154,17 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
 
         let bad: AuditConfig =
-            toml::from_str("segment_bytes = 10\nmax_spool_bytes = 5\nreplica = 'a b'").unwrap();
+            toml::from_str("segment_bytes = 10\nmax_spool_bytes = 5\nreplica = 'a b'\nsubject_keys = ['']")
+                .unwrap();
         bad.validate(&mut problems);
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems.len(), 4, "{problems:?}");
 
         let bad: AuditConfig = toml::from_str(
             "checkpoint_minutes = 0\ncheckpoint_mirror = 'ftp://x'\nretention_days_reads = 0\nlegal_hold = ' '",
         )
         .unwrap();
         bad.validate(&mut problems);
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 8, "{problems:?}");
     }
 
     #[test]

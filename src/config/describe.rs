@@ -125,8 +125,20 @@ fn table(title: &str, source: &str, name: &str, defaults: &dyn Debug) -> Table {
 /// `key: value,` lines of the pretty debug form, each value in words.
 fn defaults_of(value: &dyn Debug) -> HashMap<String, String> {
     let text = format!("{value:#?}");
-    let fields = text.lines().filter_map(|line| line.strip_prefix("    "));
-    fields.map(|line| line.trim_end_matches(',').split_once(": ").unwrap()).map(in_words).collect()
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for line in text.lines().filter_map(|line| line.strip_prefix("    ")) {
+        let line = line.trim_end_matches(',');
+        match (line.split_once(": "), fields.last_mut()) {
+            // The entries of a list stand below its name.
+            (_, Some((_, list))) if line.starts_with(' ') => list.push_str(&format!("{},", line.trim())),
+            (None, Some((_, list))) => {
+                *list = list.replacen(",", ", ", 9).trim_end_matches(", ").to_owned() + "]"
+            }
+            (Some((key, value)), _) => fields.push((key.to_owned(), value.to_owned())),
+            (None, None) => panic!("`{line}` is no field"),
+        }
+    }
+    fields.iter().map(|(key, value)| in_words((key, value))).collect()
 }
 
 fn in_words((key, value): (&str, &str)) -> (String, String) {

@@ -34,6 +34,10 @@ pub(super) struct Call<'a> {
     pub trace_ids: Vec<TraceId>,
     /// Traces that this call writes to, with the experiment it says they are in.
     pub claims: Vec<(TraceId, ExperimentId)>,
+    /// Tags and metadata that this call gives to traces: a trace, a key and a value each.
+    pub marks: Vec<(TraceId, String, String)>,
+    /// Whether the answer to a write may tell more of a trace than was sent.
+    pub reads_back: bool,
 }
 
 impl Call<'_> {

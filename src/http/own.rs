@@ -1,6 +1,9 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
 mod audit;
+mod audit_export;
+mod audit_review;
+mod audit_seen;
 mod checkpoints;
 mod explain;
 mod grants;
@@ -9,6 +12,7 @@ mod policy;
 mod principals;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -21,6 +25,7 @@ use crate::access::Check;
 use crate::app::App;
 use crate::backend::Backend;
 use crate::policy::managing;
+use crate::store::audit_index::Subject;
 use crate::wire::{Body, Headers, Reply};
 
 /// Bodies of our own API are small, in bytes.
@@ -50,10 +55,36 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.group.add" => principals::add_member(call, trail).await?,
         "tracegate.group.remove" => principals::remove_member(call, trail).await?,
         "tracegate.audit.events" => audit::events(call).await?,
-        "tracegate.audit.checkpoints" => checkpoints::list(call)?,
+        "tracegate.audit.checkpoints" => checkpoints::list(call).await?,
+        "tracegate.audit.seen" => audit_seen::seen(call).await?,
+        "tracegate.audit.subjects" => audit_seen::traces(call).await?,
+        "tracegate.audit.erase" => audit_seen::erase(call).await?,
+        "tracegate.audit.addresses" => audit_review::addresses(call).await?,
+        "tracegate.audit.review" => audit_review::review(call).await?,
+        "tracegate.audit.export" => return audit_export::export(call).await,
         _ => return Err(Refusal::UnknownEndpoint),
     };
     Ok(pages::written(200, &object))
+}
+
+/// What a call asks of the record, to be recorded with it: its query. The value of a subject, which may be
+/// an end user's name, is hashed, as the record cannot be erased.
+pub(super) fn question(call: &Call<'_>) -> BTreeMap<String, String> {
+    const MOST: usize = 20;
+    const LONGEST: usize = 300;
+    if !call.operation.name.starts_with("tracegate.audit.") {
+        return BTreeMap::new();
+    }
+    let pairs = call.head.query.pairs();
+    let key = pairs.iter().find(|(key, _)| key == "key").map_or("", |(_, value)| value.as_str());
+    let told = |(name, value): &(String, String)| {
+        let value = match name.as_str() {
+            "value" => call.app.subjects.hash(&Subject { key: key.to_owned(), value: value.clone() }),
+            _ => value.chars().take(LONGEST).collect(),
+        };
+        (name.chars().take(LONGEST).collect(), value)
+    };
+    pairs.iter().take(MOST).map(told).collect()
 }
 
 /// Answers an operation that needs no caller.

@@ -11,7 +11,7 @@ use super::call::Call;
 use super::error::Refusal;
 use super::trail::Trail;
 use super::{convert, handle, own};
-use crate::access::{Durability, Outcome};
+use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
@@ -77,7 +77,7 @@ async fn answer(
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
-                match trail.refuse(&refusal.to_string(), refusal.outcome(), refusal.status()).await {
+                match record_refusal(app, trail, &refusal).await {
                     Ok(()) => refusal.into_reply(&decision_id),
                     Err(error) => Refusal::from(error).into_reply(&decision_id),
                 }
@@ -91,6 +91,16 @@ async fn answer(
         response
     };
     work.instrument(span).await
+}
+
+/// One record for each refusal, but for a flood of them from callers that nobody knows: they are counted.
+async fn record_refusal(app: &App, trail: Trail, refusal: &Refusal) -> Result<(), crate::access::AuditError> {
+    let status = refusal.status();
+    if trail.is_of_a_stranger() && !app.strangers.admit(trail.source_address(), app.clock.now()) {
+        trail.only_count(status);
+        return Ok(());
+    }
+    trail.refuse(&refusal.to_string(), refusal.outcome(), status).await
 }
 
 /// What `run` leaves to be recorded.
@@ -111,7 +121,15 @@ async fn run(
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
     trail.path(head.path.to_encoded());
     // Identify: a credential that is bad stops the call, even where none is needed.
-    let caller = app.identity.identify(&head.headers).await?;
+    let caller = match app.identity.identify(&head.headers).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            if let Some(known) = app.identity.claimed(&head.headers).await {
+                trail.claimed(&known);
+            }
+            return Err(error.into());
+        }
+    };
     if let Some(caller) = &caller {
         trail.caller(caller);
     }
@@ -128,6 +146,12 @@ async fn run(
     if operation.template.len() > 1 && operation.template.ends_with('/') {
         head.path.end_with_slash();
     }
+    trail.sees(match (operation.mutates, head.method) {
+        (true, _) => Sight::Wrote,
+        // Without a body, but that it is there and how long.
+        (false, Method::Head) => Sight::Listed,
+        (false, _) => Sight::Read,
+    });
     if head.method == Method::Head && handle::reads_the_answer(operation.handling) {
         // What is read and changed must be there; the server sends the head of the outcome alone.
         head.method = Method::Get;
@@ -180,12 +204,18 @@ async fn run(
         demands: Vec::new(),
         trace_ids: Vec::new(),
         claims: Vec::new(),
+        marks: Vec::new(),
+        reads_back: false,
     };
+    trail.question(own::question(&call));
     for named in &named {
         call.resolve(named).await?;
     }
     let mut after = handle::prepare(&mut call).await?;
     trail.traces(&call.trace_ids);
+    if call.reads_back {
+        trail.sees(Sight::Read);
+    }
     // Authorize: everything demanded, at one policy version.
     let (_, permit) = call.authorize(trail)?;
     if operation.handling == Handling::Own {
@@ -201,8 +231,14 @@ async fn run(
     if (400..500).contains(&reply.status) {
         handle::unclaim(&call, claimed).await?;
     }
+    if reply.status < 300 {
+        for (trace, key, value) in &call.marks {
+            app.subjects.learn(trace, [(key.as_str(), value.as_str())]);
+        }
+    }
     let mut released = handle::finish(after, &mut call, trail, reply).await?;
     if !operation.mutates {
+        trail.answered(released.status);
         released.body = whole_if_small(released.body).await?;
         // What is whole is recorded once, before it is released; what streams is recorded twice.
         if matches!(released.body, Body::Stream { .. }) || trail.has_many_traces() {

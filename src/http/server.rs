@@ -16,7 +16,8 @@ pub struct Running {
     pub address: SocketAddr,
     server: actix_web::dev::Server,
     app: Arc<App>,
-    policy: tokio::task::JoinHandle<()>,
+    /// What is kept up beside serving.
+    upkeep: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Running {
@@ -49,8 +50,12 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         server = server.workers(workers);
     }
     let server = server.listen(listener)?.run();
-    let policy = tokio::spawn(Arc::clone(&app).keep_policy_fresh());
-    Ok(Running { address, server, app, policy })
+    let upkeep = vec![
+        tokio::spawn(Arc::clone(&app).keep_policy_fresh()),
+        tokio::spawn(Arc::clone(&app).keep_subjects()),
+        tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
+    ];
+    Ok(Running { address, server, app, upkeep })
 }
 
 impl Running {
@@ -71,7 +76,15 @@ impl Running {
             handle.stop(true).await;
         };
         let (served, ()) = tokio::join!(self.server, stop);
-        self.policy.abort();
+        for task in &self.upkeep {
+            task.abort();
+        }
+        if let Err(error) = self.app.record_strangers().await {
+            tracing::error!(%error, "the count of refused calls could not be recorded");
+        }
+        if let Err(error) = self.app.flush_subjects().await {
+            tracing::warn!(%error, "whose traces passed by last is not noted");
+        }
         if let Err(error) = self.app.records.close().await {
             tracing::error!(%error, "the audit chain could not be closed");
         }

@@ -1,5 +1,6 @@
 //! The audit trail of one call: what is known so far, written as `begin` and `complete` records.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use futures_util::{Stream, StreamExt};
 
 use crate::access::{
     AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome, PolicyChange,
-    RequestContext, TraceId, Verdict,
+    Principal, RequestContext, Sight, TraceId, Verdict,
 };
 use crate::app::App;
 use crate::telemetry::CallLabels;
@@ -24,6 +25,10 @@ const IDS_REPEATED: usize = 100;
 pub(super) struct Trail {
     app: Arc<App>,
     event: Event,
+    /// What an answer lets the caller see of the traces.
+    sight: Sight,
+    /// Traces of which the caller may only see that they exist.
+    listed: BTreeSet<String>,
     started: Instant,
 }
 
@@ -51,9 +56,20 @@ impl Trail {
             bytes_out: 0,
             duration_us: 0,
             trace_ids: Vec::new(),
+            sight: None,
+            listed_trace_ids: Vec::new(),
+            question: Default::default(),
+            claimed: None,
+            repeated: None,
             policy_change: None,
         };
-        Self { app: Arc::clone(app), event, started: Instant::now() }
+        Self {
+            app: Arc::clone(app),
+            event,
+            sight: Sight::Asked,
+            listed: BTreeSet::new(),
+            started: Instant::now(),
+        }
     }
 
     pub fn decision_id(&self) -> &str {
@@ -98,6 +114,40 @@ impl Trail {
         self.event.trace_ids.extend(ids.into_iter().map(ToString::to_string));
     }
 
+    /// Notes traces of which no more than a listing is released.
+    pub fn listed(&mut self, id: &TraceId) {
+        self.listed.insert(id.to_string());
+    }
+
+    /// What the answer, if it is a success, lets the caller see of the traces.
+    pub fn sees(&mut self, sight: Sight) {
+        self.sight = sight;
+    }
+
+    /// The answer's status is known, and nothing of it is released yet.
+    pub fn answered(&mut self, status: u16) {
+        self.event.status = Some(status);
+    }
+
+    /// What is asked of the record itself.
+    pub fn question(&mut self, question: BTreeMap<String, String>) {
+        self.event.question = question;
+    }
+
+    /// Whether nobody was identified.
+    pub fn is_of_a_stranger(&self) -> bool {
+        self.event.principal.is_none()
+    }
+
+    pub fn source_address(&self) -> Option<&str> {
+        self.event.request.source_address.as_deref()
+    }
+
+    /// The known principal whose name came with a bad credential.
+    pub fn claimed(&mut self, principal: &Principal) {
+        self.event.claimed = Some(principal.to_string());
+    }
+
     /// Whether the call touches more traces than its `complete` record repeats.
     pub fn has_many_traces(&self) -> bool {
         self.event.trace_ids.len() > IDS_REPEATED
@@ -117,20 +167,26 @@ impl Trail {
         self.event.trace_ids.sort_unstable();
         self.event.trace_ids.dedup();
         let ids = std::mem::take(&mut self.event.trace_ids);
+        // Few ids are said again at the end, so that a trace's own records tell how each call went.
+        let repeated = ids.len() <= IDS_REPEATED;
+        // What a change does is known at the end, and what a reading releases is about to be.
+        let now = if self.event.status.is_none() && repeated { Sight::Asked } else { self.sight };
         let mut chunks = ids.chunks(IDS_PER_RECORD);
         let mut event = self.event.clone();
         event.duration_us = self.elapsed_us();
-        event.trace_ids = chunks.next().unwrap_or_default().to_vec();
+        name(&mut event, &self.listed, chunks.next().unwrap_or_default().to_vec(), now);
         self.app.audit.append(event, durability).await?;
         for more in chunks {
             let mut event = self.event.clone();
             event.kind = EventKind::Returned;
             event.id = EventId(uuid::Uuid::now_v7());
-            event.trace_ids = more.to_vec();
+            name(&mut event, &self.listed, more.to_vec(), now);
             self.app.audit.append(event, durability).await?;
         }
-        // Few ids are said again at the end, so that a trace's own records tell how each call went.
-        if ids.len() <= IDS_REPEATED {
+        if now != Sight::Asked {
+            self.sight = Sight::Told;
+        }
+        if repeated {
             self.event.trace_ids = ids;
         }
         Ok(())
@@ -152,6 +208,7 @@ impl Trail {
     /// Writes the one record of a call that is over before anything was forwarded.
     pub async fn refuse(mut self, reason: &str, outcome: Outcome, status: u16) -> Result<(), AuditError> {
         self.event.trace_ids.truncate(IDS_PER_RECORD);
+        self.sight = Sight::Asked;
         self.finish(outcome, status, Some(reason.to_owned()), 0);
         self.count(status);
         self.app.audit.append(self.event, Durability::Synced).await
@@ -186,6 +243,13 @@ impl Trail {
         self.event.reason = reason;
         self.event.bytes_out = bytes_out;
         self.event.duration_us = self.elapsed_us();
+        let ids = std::mem::take(&mut self.event.trace_ids);
+        name(&mut self.event, &self.listed, ids, self.sight);
+    }
+
+    /// Counts a refusal that gets no record of its own.
+    pub fn only_count(&self, status: u16) {
+        self.count(status);
     }
 
     fn count(&self, status: u16) {
@@ -200,6 +264,18 @@ impl Trail {
     fn elapsed_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+/// Names traces in an event, and what the caller gets of them.
+fn name(event: &mut Event, listed: &BTreeSet<String>, ids: Vec<String>, sight: Sight) {
+    if ids.is_empty() {
+        return;
+    }
+    event.sight = Some(sight);
+    if sight == Sight::Read && !listed.is_empty() {
+        event.listed_trace_ids = ids.iter().filter(|id| listed.contains(*id)).cloned().collect();
+    }
+    event.trace_ids = ids;
 }
 
 /// Passes a body on and notes how it ended.

@@ -15,7 +15,7 @@ const ANY_USERNAME: &str = "token";
 pub(super) struct Credential {
     pub secret: String,
     /// The user name sent with `Basic`, unless it was empty.
-    username: Option<String>,
+    pub username: Option<String>,
 }
 
 impl Credential {

@@ -122,10 +122,10 @@ impl Tokens {
 
     fn check(&self, record: &TokenRecord) -> Result<(), IdentityError> {
         if record.revoked_at.is_some() {
-            return Err(IdentityError::refused("the token was revoked"));
+            return Err(IdentityError::refused(format!("the token `{}` was revoked", record.id)));
         }
         if record.expires_at.is_some_and(|end| end <= self.clock.now()) {
-            return Err(IdentityError::refused("the token has expired"));
+            return Err(IdentityError::refused(format!("the token `{}` has expired", record.id)));
         }
         if !record.principal_active {
             return Err(deactivated(&record.principal));

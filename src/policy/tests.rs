@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::access::{
-    Caller, Check, Effect, ExperimentId, Grant, GrantId, NewGrant, Principal, Privilege, Proof, Scheme,
-    Securable, Verdict,
+    Caller, Check, Effect, ExperimentId, Grant, GrantId, NewGrant, PolicyEdit, Principal, Privilege, Proof,
+    Rule, Scheme, Securable, Verdict,
 };
 use crate::clock::{ManualClock, UnixMillis};
 use crate::store::PolicyState;
@@ -221,6 +221,32 @@ fn an_older_policy_never_replaces_a_newer_one_and_an_unconfirmed_one_is_refused(
     assert_eq!(policy.version(), 5);
     std::thread::sleep(Duration::from_millis(5));
     assert!(matches!(policy.view(), Err(Unavailable::Stale { .. })));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "no runtime here: nobody else waits")]
+fn a_policy_half_way_to_the_stores_is_never_in_force() {
+    let clock = ManualClock::at(0);
+    let staleness = Duration::from_millis(200);
+    let policy = Policy::new(Levels::builtin().unwrap(), Arc::new(clock), staleness, 0);
+    let kept = grant(1, "user:alice", "experiment:1", "CAN_READ", Effect::Allow).rule();
+    let unknown = grant(9, "user:alice", "experiment:9", "CAN_READ", Effect::Allow).rule();
+    publish(&policy, &state(vec![grant(1, "user:alice", "experiment:1", "CAN_READ", Effect::Allow)]));
+    std::thread::sleep(staleness + Duration::from_millis(50));
+    let (first, second) = ([PolicyEdit::Grant(unknown.clone())], [PolicyEdit::Revoke(kept.clone())]);
+    let missed = [PolicyEdit::Revoke(Rule { id: GrantId(77), ..unknown })];
+    // The last of three steps cannot be taken: none is, and nothing is vouched for.
+    let steps = [(2, &first[..]), (3, &second[..]), (4, &missed[..])];
+    assert!(policy.advance(steps, Instant::now()).is_err());
+    assert!(policy.advance([(3, &second[..])], Instant::now()).is_err(), "2 is missing");
+    assert_eq!(policy.version(), 1);
+    assert!(matches!(policy.view(), Err(Unavailable::Stale { .. })));
+    // All of them at once.
+    policy.advance([(1, &first[..]), (2, &first[..]), (3, &second[..])], Instant::now()).unwrap();
+    let check = Check::new(Privilege::TraceRead, "experiment:1".parse().unwrap());
+    let view = policy.view().unwrap();
+    assert_eq!(view.version(), 3);
+    assert!(!view.allows(&caller("user:alice"), check).unwrap());
 }
 
 #[test]

@@ -1,17 +1,33 @@
 //! The audit index: the records of every replica's spool, found by time, principal, securable, trace,
 //! operation and decision.
 //!
+//! A record is one row; the traces and securables it names are rows of their own, from which *who saw
+//! this trace* is answered without touching the records. What reviews ask for (when was this grant last
+//! used, from where does this person call, who read how often) is counted as records come in, in the same
+//! transaction.
+//!
 //! It lives in a SQLite file of its own (`audit.db`), or beside the state when that is in PostgreSQL.
 //! Each replica's records come in by [`AuditIndex::insert`], in order and exactly once: the position in
 //! the spool moves in the same transaction as the records go in. Several replicas may write at once,
 //! each its own records.
 
+mod chain;
+mod columns;
+mod misfit;
+mod partitions;
 mod query;
 mod retention;
+mod review;
 mod rows;
+mod sightings;
+mod subjects;
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::RwLock;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -19,9 +35,17 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 
-pub use query::{AuditCursor, AuditEntry, AuditPage, AuditQuery, MalformedCursor};
-pub use retention::{ChainRow, Removal};
+pub use chain::{ChainRow, Stretch};
+pub use misfit::Tally;
+pub use query::{AuditCursor, AuditEntry, AuditPage, AuditQuery, MalformedCursor, Order};
+pub use retention::Removal;
+pub use review::{DayCount, FirstAddress, GrantUse};
 pub use rows::{IndexRow, RowBody};
+pub use sightings::{Level, Reader, ReadersOf};
+pub use subjects::Subject;
+
+/// Bits of a record's id that hold its seq; those above hold its replica's number.
+const SEQ_BITS: u32 = 40;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditIndexError {
@@ -54,6 +78,10 @@ pub enum AuditIndexLocation<'a> {
 #[derive(Debug, Clone)]
 pub struct AuditIndex {
     database: Database,
+    /// The names of the replicas by number, which never change.
+    replicas: Arc<RwLock<HashMap<i64, String>>>,
+    /// Months whose partitions are known to be there.
+    partitions: Arc<partitions::Known>,
 }
 
 #[derive(Debug, Clone)]
@@ -77,6 +105,20 @@ macro_rules! on {
 }
 use on;
 
+/// Moves a replica's position and answers its number, or nothing if it is not where it should be.
+macro_rules! move_on {
+    ($replica:expr, $after:expr, $last:expr) => {
+        sqlx::query_scalar(
+            "UPDATE audit_positions SET seq = $1, hash = $2 WHERE replica = $3 AND seq = $4 AND hash = $5 RETURNING number",
+        )
+        .bind(signed($last.seq))
+        .bind($last.hash.to_vec())
+        .bind($replica)
+        .bind(signed($after.seq))
+        .bind($after.hash.to_vec())
+    };
+}
+
 impl AuditIndex {
     pub async fn open(location: AuditIndexLocation<'_>) -> Result<Self, AuditIndexError> {
         let database = match location {
@@ -91,7 +133,7 @@ impl AuditIndex {
                 Database::Postgres(pool)
             }
         };
-        Ok(Self { database })
+        Ok(Self { database, replicas: Arc::default(), partitions: Arc::default() })
     }
 
     /// How far the replica's chain is in the index; `genesis` if it is new.
@@ -100,24 +142,20 @@ impl AuditIndex {
         replica: &str,
         genesis: IndexPosition,
     ) -> Result<IndexPosition, AuditIndexError> {
-        let found: Option<(i64, Vec<u8>)> = on!(&self.database, writer, pool => {
-            sqlx::query("INSERT INTO audit_positions (replica, seq, hash) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+        let new = match &self.database {
+            Database::Sqlite { .. } => NEW_IN_SQLITE,
+            Database::Postgres(_) => NEW_IN_POSTGRES,
+        };
+        on!(&self.database, writer, pool => {
+            sqlx::query(new)
                 .bind(replica)
                 .bind(signed(genesis.seq))
                 .bind(genesis.hash.to_vec())
                 .execute(pool)
                 .await?;
-            sqlx::query_as("SELECT seq, hash FROM audit_positions WHERE replica = $1")
-                .bind(replica)
-                .fetch_optional(pool)
-                .await?
         });
-        let malformed = || AuditIndexError::MalformedPosition(replica.to_owned());
-        let (seq, hash) = found.ok_or_else(malformed)?;
-        Ok(IndexPosition {
-            seq: u64::try_from(seq).map_err(|_| malformed())?,
-            hash: hash.try_into().map_err(|_| malformed())?,
-        })
+        let found = self.known_position(replica).await?;
+        found.ok_or_else(|| AuditIndexError::MalformedPosition(replica.to_owned()))
     }
 
     /// Inserts a replica's records that lie between two positions, and moves its position on.
@@ -131,32 +169,47 @@ impl AuditIndex {
         last: IndexPosition,
         records: &[IndexRow],
     ) -> Result<(), AuditIndexError> {
-        let batch = rows::Batch::of(replica, records);
-        let source = match self.database {
-            Database::Sqlite { .. } => rows::SQLITE_SOURCE,
-            Database::Postgres(_) => rows::POSTGRES_SOURCE,
-        };
-        on!(&self.database, writer, pool => {
-            let mut transaction = pool.begin().await?;
-            let moved = sqlx::query(
-                "UPDATE audit_positions SET seq = $1, hash = $2 WHERE replica = $3 AND seq = $4 AND hash = $5",
-            )
-            .bind(signed(last.seq))
-            .bind(last.hash.to_vec())
-            .bind(replica)
-            .bind(signed(after.seq))
-            .bind(after.hash.to_vec())
-            .execute(&mut *transaction)
-            .await?;
-            if moved.rows_affected() != 1 {
-                return Err(AuditIndexError::Moved { replica: replica.to_owned(), after: after.seq });
+        let moved = || AuditIndexError::Moved { replica: replica.to_owned(), after: after.seq };
+        match &self.database {
+            Database::Sqlite { writer, .. } => {
+                let mut transaction = writer.begin().await?;
+                let number: Option<i64> =
+                    move_on!(replica, after, last).fetch_optional(&mut *transaction).await?;
+                let batch = rows::Batch::of(number.ok_or_else(moved)?, records);
+                for (table, conflict) in batch.tables() {
+                    table.insert_sqlite(&mut transaction, conflict).await?;
+                }
+                transaction.commit().await?;
             }
-            for (insert, rows) in batch.inserts(source) {
-                sqlx::query(insert).bind(rows).execute(&mut *transaction).await?;
+            Database::Postgres(pool) => {
+                // Before the transaction: whoever makes a partition waits for those that insert.
+                self.partitions.make(pool, rows::days(records)).await;
+                let mut transaction = pool.begin().await?;
+                let number: Option<i64> =
+                    move_on!(replica, after, last).fetch_optional(&mut *transaction).await?;
+                let batch = rows::Batch::of(number.ok_or_else(moved)?, records);
+                for (table, conflict) in batch.tables() {
+                    table.insert_postgres(&mut transaction, conflict).await?;
+                }
+                transaction.commit().await?;
             }
-            transaction.commit().await?;
-        });
+        }
         Ok(())
+    }
+
+    /// The name of the replica whose record has this id.
+    async fn replica_of(&self, id: i64) -> Result<String, AuditIndexError> {
+        let number = id >> SEQ_BITS;
+        if let Some(name) = self.replicas.read().get(&number) {
+            return Ok(name.clone());
+        }
+        let all: Vec<(i64, String)> = on!(&self.database, readers, pool => {
+            sqlx::query_as("SELECT number, replica FROM audit_positions").fetch_all(pool).await?
+        });
+        let mut replicas = self.replicas.write();
+        replicas.extend(all);
+        let unknown = || AuditIndexError::MalformedPosition(format!("number {number}"));
+        replicas.get(&number).cloned().ok_or_else(unknown)
     }
 
     pub async fn close(&self) {
@@ -179,7 +232,9 @@ async fn open_sqlite(path: &Path) -> Result<Database, AuditIndexError> {
         .journal_mode(SqliteJournalMode::Wal)
         // A commit that a power cut takes back is shipped again: the spool is the truth.
         .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(Duration::from_secs(10));
+        .busy_timeout(Duration::from_secs(10))
+        // What is erased leaves no bytes in the file.
+        .pragma("secure_delete", "ON");
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     migrator(sqlx::migrate!("migrations/audit_sqlite")).run(&writer).await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
@@ -190,6 +245,22 @@ async fn open_sqlite(path: &Path) -> Result<Database, AuditIndexError> {
 fn migrator(mut migrator: Migrator) -> Migrator {
     migrator.dangerous_set_table_name("audit_migrations");
     migrator
+}
+
+/// Names a replica that is new. It gets the next number; SQLite has no sequences, and one writer.
+const NEW_IN_SQLITE: &str = "INSERT INTO audit_positions (replica, seq, hash, number) \
+     SELECT $1, $2, $3, COALESCE(MAX(number), 0) + 1 FROM audit_positions WHERE true ON CONFLICT DO NOTHING";
+/// Every start asks for this: looked for first, as a conflict would use a number up.
+const NEW_IN_POSTGRES: &str = "INSERT INTO audit_positions (replica, seq, hash) SELECT $1, $2, $3 \
+     WHERE NOT EXISTS (SELECT 1 FROM audit_positions WHERE replica = $1) ON CONFLICT DO NOTHING";
+
+/// A record's place in one integer.
+fn record_id(number: i64, seq: u64) -> i64 {
+    (number << SEQ_BITS) | signed(seq)
+}
+
+fn seq_of(id: i64) -> u64 {
+    u64::try_from(id & ((1 << SEQ_BITS) - 1)).unwrap_or_default()
 }
 
 /// Sequence numbers start at one and never come near what `i64` cannot hold.

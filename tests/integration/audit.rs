@@ -16,7 +16,7 @@ use crate::support::{logs, otlp};
 use tracegate::access::{EventKind, Outcome, Verdict};
 use tracegate::audit::{Known, verify};
 use tracegate::classify::{Handling, Manifest};
-use tracegate::store::audit_index::AuditQuery;
+use tracegate::store::audit_index::{AuditQuery, Subject};
 
 const SEARCH: &str = "/api/3.0/mlflow/traces/search";
 
@@ -268,6 +268,14 @@ async fn no_token_and_no_payload_is_in_the_record_or_the_log() {
     let issued =
         gateway.call(Who::Editor, issued).await.expect(200).json()["token"].as_str().unwrap().to_owned();
     gateway.app.records.flush(Duration::from_secs(20)).await.unwrap();
+    // Who the end users of the traces are is kept beside the record, until it is erased.
+    gateway.app.flush_subjects().await.unwrap();
+    // Nobody came near a trace of the other experiment.
+    for (user, known) in [(SECRET_A, true), (SECRET_B, false)] {
+        let subject = Subject { key: "mlflow.trace.user".to_owned(), value: user.to_owned() };
+        let erased = gateway.app.records.index().erase_subject(&subject).await.unwrap();
+        assert_eq!(erased > 0, known, "{user}");
+    }
 
     let mut places = vec![("the log".to_owned(), logs::collected().into_bytes())];
     for entry in walk(gateway.data.path()) {

@@ -402,3 +402,28 @@ async fn large_bodies_are_refused_before_they_are_read() {
     assert!(answer.text().contains("page_bytes"), "{}", answer.text());
     gateway.stop().await;
 }
+
+#[actix_rt::test]
+async fn a_database_that_went_back_is_not_believed() {
+    let gateway = Gateway::start_with(|config| config.policy.max_staleness_ms = 1_500).await;
+    let version = gateway.app.policy.version();
+    sqlx::any::install_default_drivers();
+    let file = format!("sqlite://{}/state.db?mode=rw", gateway.data.path().display());
+    let database = sqlx::AnyPool::connect(&file).await.unwrap();
+    for statement in
+        ["DELETE FROM policy_changes WHERE version = $1", "UPDATE policy_head SET version = $1 - 1"]
+    {
+        sqlx::query(statement).bind(version).execute(&database).await.unwrap();
+    }
+    let error = gateway.app.confirm_policy().await.unwrap_err();
+    assert!(error.to_string().contains("older than"), "{error}");
+    assert_eq!(gateway.app.policy.version(), version);
+    // Nobody knows what else is gone: once the last confirmation is too old, nothing is allowed.
+    let refused = async {
+        while gateway.call(Who::Reader, list()).await.status != 503 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), refused).await.unwrap();
+    gateway.stop().await;
+}

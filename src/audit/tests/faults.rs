@@ -228,7 +228,8 @@ async fn a_disk_that_fills_up_refuses_and_after_a_restart_all_that_was_acknowled
 
         let running = audit(data.path(), |config| config.segment_bytes = 64 << 10).await.unwrap();
         running.sink().append(event(9_999_999), Durability::Synced).await.unwrap();
-        assert_indexed_once(&running, &path, &acknowledged.lock()).await;
+        let acknowledged = acknowledged.lock().clone();
+        assert_indexed_once(&running, &path, &acknowledged).await;
         running.close().await.unwrap();
         let verified = verify(&path, Known { whole: true, ..Known::default() }, &mut |_| {}).unwrap();
         assert_eq!(verified.recoveries.len(), 1, "what was half written was cut off, and said so");

@@ -42,6 +42,11 @@ pub fn event(number: usize) -> Event {
         bytes_out: 10,
         duration_us: 5,
         trace_ids: vec![format!("tr-{number:032x}")],
+        sight: None,
+        listed_trace_ids: Vec::new(),
+        question: Default::default(),
+        claimed: None,
+        repeated: None,
         policy_change: None,
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::fixture::{event, spool_of};
 use crate::access::{Durability, Event, EventKind, PolicyChange, Verdict};
 use crate::audit::retention::{Class, Pruner};
-use crate::audit::{Audit, FaultKind, Known, VerifyError, directory, ledger, verify};
-use crate::clock::{ManualClock, UnixMillis};
+use crate::audit::{
+    Audit, FaultKind, Known, VerifyError, directory, ledger, verify, verify_index, verify_index_alone,
+};
+use crate::clock::{Clock, ManualClock, UnixMillis};
 use crate::config::audit::AuditConfig;
 use crate::store::audit_index::AuditQuery;
 use crate::store::test_postgres::TestDatabase;
@@ -140,6 +142,11 @@ async fn classes_go_each_in_its_time(url: Option<&str>) {
         1 < left && left < before,
         "the spool lets the segments before the change go: {left} of {before}"
     );
+    let (index, spool, now) = (&audit.index, spool_of(data.path()), clock.now());
+    let beside = verify_index(index, &spool, &config(), now, &mut |_| {}).await.unwrap();
+    assert!(beside.expired > 0);
+    let alone = verify_index_alone(index, "r", &Known::default(), &config(), &mut |_| {}).await.unwrap();
+    assert_eq!((alone.expired, alone.first_seq), (599, 1));
     let by_trace = AuditQuery { trace_id: Some(format!("tr-{:032x}", 7)), ..AuditQuery::default() };
     assert!(audit.query(&by_trace).await.unwrap().entries.is_empty());
     let verified = verify(&spool_of(data.path()), Known::default(), &mut |_| {}).unwrap();
@@ -182,7 +189,9 @@ async fn nothing_goes_under_a_legal_hold_or_without_a_retention_or_before_the_in
     let data = tempfile::tempdir().unwrap();
     let (audit, clock) = open(&config(), None, data.path(), 0).await;
     for number in 0..300 {
-        audit.sink().append(denial(number, 0), Durability::Written).await.unwrap();
+        let mut denial = denial(number, 0);
+        denial.request.source_address = Some("192.0.2.1".into());
+        audit.sink().append(denial, Durability::Written).await.unwrap();
     }
     let before = segments(data.path());
     clock.advance(10_000 * DAY);
@@ -193,12 +202,50 @@ async fn nothing_goes_under_a_legal_hold_or_without_a_retention_or_before_the_in
     prune(&audit, &held, data.path(), &clock).await;
     assert_eq!((segments(data.path()), indexed(&audit).await.len()), (before, 300));
     let spool = Arc::clone(&audit.spool);
-    let mut pruner =
-        Pruner::new(&due, &spool_of(data.path()), "r", spool, audit.index.clone(), Arc::new(clock.clone()));
+    let changes_stay = AuditConfig { retention_days_changes: None, ..due.clone() };
+    let mut pruner = Pruner::new(
+        &changes_stay,
+        &spool_of(data.path()),
+        "r",
+        spool,
+        audit.index.clone(),
+        Arc::new(clock.clone()),
+    );
     pruner.prune(0).await.unwrap();
     assert_eq!(segments(data.path()), before, "the index, as far as is known, has nothing");
-    prune(&audit, &due, data.path(), &clock).await;
+    let addresses = async || {
+        let all = (UnixMillis(i64::MAX), "", "");
+        audit.index.first_addresses(None, all, 10).await.unwrap().len()
+    };
+    prune(&audit, &changes_stay, data.path(), &clock).await;
     assert_eq!((segments(data.path()), indexed(&audit).await.len()), (1, 0));
+    let all = audit.index.calls_by_person(UnixMillis(0), UnixMillis(DAY)).await.unwrap();
+    assert_eq!((addresses().await, all.is_empty()), (1, false), "changes stay for ever, and so do counts");
+    let every = AuditConfig { retention_days_changes: Some(20_000), ..due };
+    prune(&audit, &every, data.path(), &clock).await;
+    assert_eq!(addresses().await, 1, "not due yet");
+    clock.advance(10_001 * DAY);
+    prune(&audit, &every, data.path(), &clock).await;
+    let all = audit.index.calls_by_person(UnixMillis(0), UnixMillis(DAY)).await.unwrap();
+    assert_eq!((addresses().await, all.len()), (0, 0));
+    audit.close().await.unwrap();
+}
+
+/// Replicas come and go; what is left of one is nobody else's to remove.
+#[tokio::test]
+async fn rows_of_a_replica_that_is_gone_go_too() {
+    let database = TestDatabase::create().await;
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let gone = AuditConfig { replica: Some("gone".into()), ..config() };
+    let (audit, _) = open(&gone, Some(&database.url), first.path(), 0).await;
+    audit.sink().append(read(1, 0), Durability::Synced).await.unwrap();
+    audit.close().await.unwrap();
+    let (audit, clock) = open(&config(), Some(&database.url), second.path(), 0).await;
+    audit.sink().append(read(2, 5), Durability::Synced).await.unwrap();
+    assert_eq!(indexed(&audit).await, [1, 2]);
+    clock.advance(11 * DAY);
+    prune(&audit, &config(), second.path(), &clock).await;
+    assert_eq!(indexed(&audit).await, [2]);
     audit.close().await.unwrap();
 }
 

@@ -384,7 +384,7 @@ async fn an_export_verifies_elsewhere_and_every_edit_of_it_is_named() {
     let check = |lines: &[&str], known: Known| {
         std::fs::write(&file, lines.join("\n") + "\n").unwrap();
         match verify_export(&file, known, &mut |_| {}) {
-            Ok(verified) => Ok(verified),
+            Ok(mut verified) => Ok(verified.remove(0)),
             Err(VerifyError::Fault(fault)) => Err(fault.seq),
             Err(error) => panic!("{error}"),
         }

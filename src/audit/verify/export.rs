@@ -1,45 +1,17 @@
-//! A chain as lines of JSON, for whoever keeps it elsewhere, and its verification there.
-//!
-//! The first line says what follows; each other is a record with its payload as it was hashed, byte by
-//! byte:
-//!
-//! ```text
-//! {"tracegate_audit_export":1,"replica":"eu-1","first_seq":1,"last_seq":9,"previous":"…"}
-//! {"seq":1,"record":"event","hash":"…","payload":{…}}
-//! ```
+//! Whole chains as [lines of JSON](crate::audit::export::jsonl), and their verification elsewhere.
 
 use std::io::{self, BufRead, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::witness::Witness;
+use super::links::Links;
+use super::witness::{Fault, Witness};
 use super::{Known, Progress, Verified, VerifyError};
 use crate::audit::directory;
-use crate::audit::reader::{ChainFault, ChainReader, FaultKind, Record};
-use crate::audit::record::{HASH, LONGEST_PAYLOAD, Position, RecordKind, encode};
+use crate::audit::export::jsonl::{self, Absent, Entry, Head};
+use crate::audit::reader::{ChainFault, ChainReader, FaultKind};
+use crate::audit::record::{HASH, LONGEST_PAYLOAD, Position, RecordKind};
 use crate::audit::recover;
-
-#[derive(Serialize, Deserialize)]
-struct Head {
-    tracegate_audit_export: u32,
-    replica: String,
-    first_seq: u64,
-    last_seq: u64,
-    /// Hash of the record before the first, in hex.
-    previous: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Entry<'l> {
-    seq: u64,
-    record: &'l str,
-    hash: String,
-    #[serde(borrow)]
-    payload: &'l RawValue,
-}
 
 /// Writes the records of a spool with their place in the chain, those in `range` alone. Returns how many.
 pub fn export(directory: &Path, range: RangeInclusive<u64>, to: &mut dyn Write) -> Result<u64, VerifyError> {
@@ -57,105 +29,162 @@ pub fn export(directory: &Path, range: RangeInclusive<u64>, to: &mut dyn Write) 
         }
         Ok(reader)
     };
-    // Told beforehand, so that an export that was cut shows.
     let tail = recover::last_sound(directory, &replica)?;
-    let head = Head {
-        tracegate_audit_export: 1,
-        replica: replica.clone(),
-        first_seq,
-        last_seq: tail.seq.min(*range.end()),
-        previous: hex::encode(start()?.position().hash),
-    };
+    let previous = start()?.position().hash;
+    let chain = jsonl::Chain::new(&replica, first_seq, tail.seq.min(*range.end()), Some(&previous));
+    to.write_all(chain.head().map_err(io::Error::from)?.as_bytes())?;
     let mut reader = start()?;
-    serde_json::to_writer(&mut *to, &head).map_err(io::Error::from)?;
-    to.write_all(b"\n")?;
     let mut written = 0;
-    while reader.position().seq < head.last_seq {
+    while reader.position().seq < chain.last_seq() {
         let Some(record) = reader.next()? else { break };
+        let Position { seq, hash } = record.position;
         let payload = str::from_utf8(record.payload).map_err(io::Error::other)?;
-        let hash = hex::encode(record.position.hash);
-        write!(to, "{{\"seq\":{},\"record\":\"{}\",", record.position.seq, record.kind.as_str())?;
-        writeln!(to, "\"hash\":\"{hash}\",\"payload\":{payload}}}")?;
+        writeln!(to, "{}", jsonl::line(&replica, seq, record.kind.as_str(), Some(&hash), payload))?;
         written += 1;
     }
     Ok(written)
 }
 
-/// Checks an export: that its records follow from one another, and what signatures say of them.
+/// A chain of an export, as far as it was read.
+struct Section {
+    replica: String,
+    last_seq: u64,
+    links: Links,
+}
+
+impl Section {
+    fn new(head: &Head, known: &Known) -> Result<Self, Failure> {
+        let genesis = Position::genesis(&head.replica).hash;
+        let previous = match &head.previous {
+            None => None,
+            Some(text) => {
+                let hash = hex::decode(text).ok().and_then(|hash| hash.try_into().ok());
+                Some(hash.ok_or((head.first_seq, FaultKind::Line))?)
+            }
+        };
+        if head.first_seq == 0 || head.tracegate_audit_export != jsonl::VERSION {
+            return Err((head.first_seq, FaultKind::Line).into());
+        }
+        if head.first_seq == 1 && previous != Some(genesis) {
+            return Err((1, FaultKind::Detached).into());
+        }
+        // What copies hold of later records says nothing of an export that ends before.
+        let mut known = known.clone();
+        known.checkpoints.retain(|line| match line {
+            super::Line::Checkpoint(checkpoint) => checkpoint.seq < head.last_seq,
+            super::Line::Key(_) => true,
+        });
+        let witness = Witness::new(&head.replica, head.first_seq, &known, &[]).map_err(Failure::Other)?;
+        let links = Links::new(witness, head.first_seq, previous);
+        Ok(Self { replica: head.replica.clone(), last_seq: head.last_seq, links })
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let next = self.links.seq + 1;
+        if next > self.last_seq {
+            return Err((next, FaultKind::Line));
+        }
+        let (replica, seq) = if let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line) {
+            let payload = entry.payload.get().as_bytes();
+            let kind = RecordKind::from_name(entry.record).filter(|_| payload.len() <= LONGEST_PAYLOAD);
+            let hash = entry.hash.map(hex::decode).transpose().map_err(|_| (next, FaultKind::Changed))?;
+            self.links.take(entry.seq, kind, payload, hash.as_deref())?;
+            (entry.replica, entry.seq)
+        } else {
+            let absent: Absent<'_> = serde_json::from_slice(line).map_err(|_| (next, FaultKind::Line))?;
+            if absent.seq != next || absent.absent_through < next || absent.absent_through >= self.last_seq {
+                return Err((next, FaultKind::Line));
+            }
+            self.links.skip(absent.absent_through);
+            (absent.replica, absent.seq)
+        };
+        if replica == self.replica {
+            Ok(())
+        } else {
+            Err((seq, FaultKind::OtherReplica { found: replica.chars().take(80).collect() }))
+        }
+    }
+
+    fn end(self) -> Result<Verified, Fault> {
+        let Links { witness, last, seq, absent, unproven, .. } = self.links;
+        if seq != self.last_seq {
+            return Err((seq + 1, FaultKind::Missing { known: self.last_seq }));
+        }
+        witness.end_at(seq)?;
+        witness.signed()?;
+        let hash = last.map_or([0; HASH], |last| last.hash);
+        Ok(Verified { absent, unproven, ..witness.verified(0, Position { seq, hash }) })
+    }
+}
+
+enum Failure {
+    Fault(Fault),
+    Other(VerifyError),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Checks an export, each chain in it: that its records follow from one another, and what signatures say.
 pub fn verify_export(
     path: &Path,
     known: Known,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Verified, VerifyError> {
+) -> Result<Vec<Verified>, VerifyError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let file = std::fs::File::open(path)?;
     let total_bytes = file.metadata()?.len();
     let mut lines = io::BufReader::with_capacity(256 << 10, file);
     let mut line = Vec::new();
-    let mut bytes = 0;
-    let fault =
-        |seq, offset, kind| VerifyError::Fault(ChainFault { seq, segment: name.clone(), offset, kind });
-    let length = next_line(&mut lines, &mut line)?;
-    let head: Head = serde_json::from_slice(&line).map_err(|_| fault(0, 0, FaultKind::Line))?;
-    let previous: Option<[u8; HASH]> = hex::decode(&head.previous).ok().and_then(|hash| hash.try_into().ok());
-    let (Some(hash), 1) = (previous, head.tracegate_audit_export) else {
-        return Err(fault(head.first_seq, 0, FaultKind::Line));
-    };
-    bytes += length;
-    let mut last = Position { seq: head.first_seq.saturating_sub(1), hash };
-    if head.first_seq == 1 && last != Position::genesis(&head.replica) {
-        return Err(fault(1, 0, FaultKind::Detached));
-    }
-    // What copies hold of later records says nothing of an export that ends before.
-    let mut known = known;
-    known.checkpoints.retain(|line| match line {
-        super::Line::Checkpoint(checkpoint) => checkpoint.seq < head.last_seq,
-        super::Line::Key(_) => true,
-    });
-    let mut witness = Witness::new(&head.replica, head.first_seq, &known, &[])?;
-    let mut encoded = Vec::new();
+    let (mut offset, mut records) = (0, 0_u64);
+    let mut verified = Vec::new();
+    // Inner: whether the chain is one of those that were asked for.
+    let mut section: Option<Option<Section>> = None;
     loop {
-        let offset = bytes;
         let length = next_line(&mut lines, &mut line)?;
-        if length == 0 {
-            break;
+        let fault =
+            |(seq, kind): Fault| VerifyError::from(ChainFault { seq, segment: name.clone(), offset, kind });
+        let head: Option<Head> = match &section {
+            _ if length == 0 => None,
+            // Most lines are records, and need not be tried as anything else.
+            Some(_) if !line.starts_with(HEAD) => None,
+            _ => serde_json::from_slice(&line).ok(),
+        };
+        if head.is_some() || length == 0 {
+            if let Some(Some(done)) = section.take() {
+                verified.push(done.end().map_err(fault)?);
+            }
+            let Some(head) = head else { break };
+            let wanted = known.replica.as_ref().is_none_or(|replica| *replica == head.replica);
+            let new = wanted.then(|| Section::new(&head, &known)).transpose();
+            section = Some(new.map_err(|failure| match failure {
+                Failure::Fault(found) => fault(found),
+                Failure::Other(error) => error,
+            })?);
+        } else {
+            let current = section.as_mut().ok_or_else(|| VerifyError::NoChain(path.to_owned()))?;
+            if let Some(current) = current {
+                current.line(&line).map_err(fault)?;
+            }
+            records += 1;
+            if records.is_multiple_of(16_384) {
+                progress(Progress { seq: records, bytes: offset, total_bytes });
+            }
         }
-        bytes += length;
-        let seq = last.seq + 1;
-        let entry: Entry<'_> =
-            serde_json::from_slice(&line).map_err(|_| fault(seq, offset, FaultKind::Line))?;
-        if entry.seq > seq {
-            return Err(fault(seq, offset, FaultKind::Removed { found: entry.seq }));
-        } else if entry.seq < seq {
-            return Err(fault(seq, offset, FaultKind::Inserted { found: entry.seq }));
-        }
-        let payload = entry.payload.get().as_bytes();
-        let kind = RecordKind::from_name(entry.record)
-            .filter(|_| payload.len() <= LONGEST_PAYLOAD)
-            .ok_or_else(|| fault(seq, offset, FaultKind::Changed))?;
-        let before = last;
-        encoded.clear();
-        encode(&mut encoded, kind, payload, &mut last);
-        if hex::encode(last.hash) != entry.hash {
-            return Err(fault(seq, offset, FaultKind::Changed));
-        }
-        if known.position.is_some_and(|known| known.seq == last.seq && known.hash != last.hash) {
-            return Err(fault(seq, offset, FaultKind::Rewritten));
-        }
-        witness
-            .record(before, Record { kind, payload, position: last })
-            .map_err(|(seq, kind)| fault(seq, offset, kind))?;
-        if seq.is_multiple_of(16_384) {
-            progress(Progress { seq, bytes, total_bytes });
-        }
+        offset += length;
     }
-    if last.seq != head.last_seq {
-        return Err(fault(last.seq + 1, bytes, FaultKind::Missing { known: head.last_seq }));
+    if verified.is_empty() {
+        return Err(VerifyError::Nothing(path.to_owned()));
     }
-    witness.signed().map_err(|(seq, kind)| fault(seq, bytes, kind))?;
-    progress(Progress { seq: last.seq, bytes: total_bytes, total_bytes });
-    Ok(witness.verified(0, last))
+    progress(Progress { seq: records, bytes: total_bytes, total_bytes });
+    Ok(verified)
 }
+
+/// How the first line of a chain begins.
+const HEAD: &[u8] = b"{\"tracegate_audit_export\"";
 
 /// The bytes read, the line feed included; 0 at the end.
 fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {

@@ -3,20 +3,24 @@
 //! Beside a spool every row must be the record with its number, and every record that the index took a
 //! row, but for those whose time was over. Alone, the rows of a replica are a chain again: its hashes are
 //! computed anew and held against the checkpoints and against the position that the index remembers.
+//!
+//! Either way, what questions are answered from (the columns of a row, the traces and securables of a
+//! record, who got what of them) must be what the records say, and nothing more.
 
 use std::path::Path;
 
+use super::links::Links;
 use super::witness::Witness;
 use super::{Known, Progress, VerifyError};
 use crate::access::Event;
 use crate::audit::directory;
-use crate::audit::reader::{ChainFault, ChainReader, FaultKind, Record};
-use crate::audit::record::{HASH, Position, RecordKind, encode};
+use crate::audit::reader::{ChainFault, ChainReader, FaultKind};
+use crate::audit::record::{HASH, Position, RecordKind};
 use crate::audit::retention::Retention;
-use crate::audit::shipper::index_position;
+use crate::audit::shipper;
 use crate::clock::UnixMillis;
 use crate::config::audit::AuditConfig;
-use crate::store::audit_index::{AuditIndex, AuditIndexError, ChainRow};
+use crate::store::audit_index::{AuditIndex, AuditIndexError, ChainRow, IndexPosition, IndexRow, Tally};
 
 const BATCH: u32 = 2000;
 
@@ -27,7 +31,7 @@ pub struct IndexVerified {
     pub rows: u64,
     /// Records that have no row because their time was over.
     pub expired: u64,
-    /// Rows behind such a gap and before the next checkpoint: no hash leads to them without the spool.
+    /// Rows right behind such a gap: no hash leads to them without the spool.
     pub unproven: u64,
     pub first_seq: u64,
     pub last_seq: u64,
@@ -41,6 +45,8 @@ pub enum VerifyIndexError {
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Index(#[from] AuditIndexError),
+    #[error("the index holds nothing of replica `{0}`")]
+    Unknown(String),
 }
 
 impl From<ChainFault> for VerifyIndexError {
@@ -53,20 +59,24 @@ fn fault(seq: u64, kind: FaultKind) -> ChainFault {
     ChainFault { seq, segment: "index".to_owned(), offset: 0, kind }
 }
 
-/// A replica's rows in the order of its chain, a batch at a time.
+/// A replica's rows in the order of its chain, a batch at a time, each batch held against what questions
+/// are answered from.
 struct Rows<'i> {
     index: &'i AuditIndex,
     replica: &'i str,
     batch: std::vec::IntoIter<ChainRow>,
     after: u64,
-    total: u64,
+    /// How far the index was when this began: what comes later is not looked at.
+    position: IndexPosition,
+    tally: Tally,
 }
 
 impl<'i> Rows<'i> {
     async fn after(index: &'i AuditIndex, replica: &'i str, after: u64) -> Result<Self, VerifyIndexError> {
-        let genesis = index_position(Position::genesis(replica));
-        let total = index.position(replica, genesis).await?.seq;
-        Ok(Self { index, replica, batch: Vec::new().into_iter(), after, total })
+        let position = index.known_position(replica).await?;
+        let position = position.ok_or_else(|| VerifyIndexError::Unknown(replica.to_owned()))?;
+        let batch = Vec::new().into_iter();
+        Ok(Self { index, replica, batch, after, position, tally: Tally::after(after) })
     }
 
     async fn next(
@@ -76,12 +86,38 @@ impl<'i> Rows<'i> {
         if let Some(row) = self.batch.next() {
             return Ok(Some(row));
         }
-        progress(Progress { seq: self.after, bytes: self.after, total_bytes: self.total });
-        let rows = self.index.chain_rows(self.replica, self.after, None, BATCH).await?;
+        let total_bytes = self.position.seq;
+        progress(Progress { seq: self.after, bytes: self.after, total_bytes });
+        let rows = self.index.chain_rows(self.replica, self.after, self.position.seq, BATCH).await?;
         self.after = rows.last().map_or(self.after, |row| row.seq);
+        let indexed: Vec<IndexRow> = rows.iter().filter_map(indexed).collect();
+        if let Some(seq) = self.index.misfit(self.replica, &indexed, &mut self.tally).await? {
+            return Err(fault(seq, FaultKind::IndexDiffers).into());
+        }
         self.batch = rows.into_iter();
         Ok(self.batch.next())
     }
+
+    /// Whether there is more in the index than there were records.
+    async fn end(self) -> Result<(), VerifyIndexError> {
+        if let Some(seq) = self.index.surplus(self.replica, &self.tally, self.position.seq).await? {
+            return Err(fault(seq, FaultKind::OnlyInIndex).into());
+        }
+        // In this order: a gateway may be adding to both, the position with the rows.
+        let last = self.index.last_row(self.replica).await?.unwrap_or_default();
+        let position = self.index.known_position(self.replica).await?;
+        let position = position.ok_or_else(|| VerifyIndexError::Unknown(self.replica.to_owned()))?;
+        if last > position.seq {
+            return Err(fault(position.seq + 1, FaultKind::OnlyInIndex).into());
+        }
+        Ok(())
+    }
+}
+
+/// A row as the shipper would have made it of the record.
+fn indexed(row: &ChainRow) -> Option<IndexRow> {
+    let hash = row.hash.as_deref().and_then(|hash| hash.try_into().ok()).unwrap_or([0; HASH]);
+    Some(shipper::row(Position { seq: row.seq, hash }, RecordKind::of_index(&row.kind)?, row.json.as_bytes()))
 }
 
 /// Holds every row of a replica against its spool, which must be sound: [`verify`](super::verify) it first.
@@ -99,7 +135,7 @@ pub async fn verify_index(
     let first_seq = segments.first().copied().ok_or_else(nothing)?;
     let mut reader = ChainReader::at_segment(directory, &replica, first_seq).map_err(VerifyError::from)?;
     let mut rows = Rows::after(index, &replica, first_seq - 1).await?;
-    let taken = rows.total;
+    let taken = rows.position.seq;
     let retention = Retention::of(config);
     let mut verified = IndexVerified {
         replica: replica.clone(),
@@ -112,13 +148,16 @@ pub async fn verify_index(
     };
     let mut row = rows.next(progress).await?;
     while let Some(record) = reader.next().map_err(VerifyError::from)? {
-        let seq = record.position.seq;
+        let Position { seq, hash } = record.position;
         if seq > taken {
             break;
         }
         match row.take_if(|row| row.seq == seq) {
             Some(found) => {
-                if found.json.as_bytes() != record.payload || kind_of(&found) != Some(record.kind) {
+                let same = found.json.as_bytes() == record.payload
+                    && RecordKind::of_index(&found.kind) == Some(record.kind)
+                    && found.hash.as_deref().is_none_or(|found| found == hash);
+                if !same {
                     return Err(fault(seq, FaultKind::IndexDiffers).into());
                 }
                 verified.rows += 1;
@@ -142,6 +181,7 @@ pub async fn verify_index(
     if reader.position().seq < taken {
         return Err(fault(reader.position().seq + 1, FaultKind::Missing { known: taken }).into());
     }
+    rows.end().await?;
     Ok(verified)
 }
 
@@ -153,81 +193,44 @@ pub async fn verify_index_alone(
     config: &AuditConfig,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<IndexVerified, VerifyIndexError> {
-    let genesis = Position::genesis(replica);
-    let position = index.position(replica, index_position(genesis)).await?;
     let gaps_allowed = Retention::of(config).shortest().is_some();
     let mut rows = Rows::after(index, replica, 0).await?;
-    let mut witness = Witness::new(replica, 1, known, &[])?;
-    let mut last = Some(genesis);
-    let mut seq = 0;
-    let mut verified = IndexVerified {
-        replica: replica.to_owned(),
-        rows: 0,
-        expired: 0,
-        unproven: 0,
-        first_seq: 0,
-        last_seq: position.seq,
-        vouched_seq: 0,
-    };
-    let mut encoded = Vec::new();
-    while let Some(row) = rows.next(progress).await? {
-        if row.seq != seq + 1 {
-            if !gaps_allowed {
-                return Err(fault(seq + 1, FaultKind::Removed { found: row.seq }).into());
-            }
-            verified.expired += row.seq - seq - 1;
-            last = None;
+    let position = rows.position;
+    let mut row = rows.next(progress).await?;
+    // Filled again from a spool that was pruned, an index begins later.
+    let first_seq = row.as_ref().filter(|_| gaps_allowed).map_or(1, |row| row.seq);
+    let genesis = Position::genesis(replica);
+    let witness = Witness::new(replica, first_seq, known, &[])?;
+    let mut links = Links::new(witness, first_seq, (first_seq == 1).then_some(genesis.hash));
+    let mut taken = 0;
+    while let Some(found) = row {
+        if gaps_allowed && found.seq > links.seq + 1 {
+            links.skip(found.seq - 1);
         }
-        seq = row.seq;
-        if verified.first_seq == 0 {
-            verified.first_seq = seq;
-        }
-        let kind = kind_of(&row).ok_or_else(|| fault(seq, FaultKind::Changed))?;
-        let payload = row.json.as_bytes();
-        if last.is_none() && kind == RecordKind::Checkpoint {
-            // What it says of the record before is believed if its signature is sound, which is seen next.
-            last = hash_before(payload).map(|hash| Position { seq: seq - 1, hash });
-        }
-        let Some(before) = last else {
-            verified.unproven += 1;
-            continue;
-        };
-        let mut here = before;
-        encoded.clear();
-        encode(&mut encoded, kind, payload, &mut here);
-        witness
-            .record_with_gaps(before, Record { kind, payload, position: here }, gaps_allowed)
+        let kind = RecordKind::of_index(&found.kind);
+        links
+            .take(found.seq, kind, found.json.as_bytes(), found.hash.as_deref())
             .map_err(|(seq, kind)| fault(seq, kind))?;
-        if seq == position.seq && here.hash != position.hash {
-            let first = witness.vouched() + 1;
-            return Err(fault(first, FaultKind::Rewritten).into());
+        if found.seq == position.seq && links.last.is_some_and(|last| last.hash != position.hash) {
+            return Err(fault(links.witness.vouched() + 1, FaultKind::Rewritten).into());
         }
-        verified.rows += 1;
-        last = Some(here);
+        taken += 1;
+        row = rows.next(progress).await?;
     }
-    if seq < position.seq && !gaps_allowed {
-        return Err(fault(seq + 1, FaultKind::Missing { known: position.seq }).into());
+    if links.seq < position.seq && !gaps_allowed {
+        return Err(fault(links.seq + 1, FaultKind::Missing { known: position.seq }).into());
     }
-    if seq > position.seq {
-        return Err(fault(position.seq + 1, FaultKind::OnlyInIndex).into());
-    }
-    if !gaps_allowed {
-        witness.end_at(position.seq).map_err(|(seq, kind)| fault(seq, kind))?;
-    }
-    witness.signed().map_err(|(seq, kind)| fault(seq, kind))?;
-    verified.vouched_seq = witness.vouched();
-    Ok(verified)
-}
-
-/// The kind of record that a row was.
-fn kind_of(row: &ChainRow) -> Option<RecordKind> {
-    match row.kind.as_str() {
-        "begin" | "returned" | "complete" | "policy_change" | "unreadable" => Some(RecordKind::Event),
-        name => RecordKind::from_name(name),
-    }
-}
-
-fn hash_before(payload: &[u8]) -> Option<[u8; HASH]> {
-    let payload: serde_json::Value = serde_json::from_slice(payload).ok()?;
-    hex::decode(payload.get("hash")?.as_str()?).ok()?.try_into().ok()
+    // Retention takes events alone, never a checkpoint.
+    links.witness.end_at(position.seq).map_err(|(seq, kind)| fault(seq, kind))?;
+    links.witness.signed().map_err(|(seq, kind)| fault(seq, kind))?;
+    rows.end().await?;
+    Ok(IndexVerified {
+        replica: replica.to_owned(),
+        rows: taken - links.unproven,
+        expired: links.absent + (position.seq - links.seq.min(position.seq)),
+        unproven: links.unproven,
+        first_seq,
+        last_seq: position.seq,
+        vouched_seq: links.witness.vouched(),
+    })
 }

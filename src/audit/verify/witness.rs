@@ -11,7 +11,7 @@ use crate::audit::signing::{KeyNotice, PublicKey};
 use crate::clock::UnixMillis;
 
 /// The first record that is not what it should be, and why.
-type Fault = (u64, FaultKind);
+pub type Fault = (u64, FaultKind);
 
 /// The keys that may sign, and which of them does.
 #[derive(Debug, Clone)]
@@ -154,19 +154,6 @@ impl Witness {
         }
     }
 
-    /// As [`record`](Self::record), where records before may be missing on purpose.
-    pub fn record_with_gaps(
-        &mut self,
-        before: Position,
-        record: Record<'_>,
-        gaps_allowed: bool,
-    ) -> Result<(), Fault> {
-        if gaps_allowed {
-            self.before = None;
-        }
-        self.record(before, record)
-    }
-
     /// The last record that a trusted signature vouches for.
     pub fn vouched(&self) -> u64 {
         self.vouched
@@ -220,10 +207,12 @@ impl Witness {
 
     /// Whether everything that copies hold was there.
     pub fn end_at(&self, last: u64) -> Result<(), Fault> {
-        match self.expected.last_key_value() {
-            Some((seq, _)) => Err((last + 1, FaultKind::Missing { known: *seq })),
-            None => Ok(()),
-        }
+        let (Some((first, _)), Some((last_expected, _))) =
+            (self.expected.first_key_value(), self.expected.last_key_value())
+        else {
+            return Ok(());
+        };
+        Err(((last + 1).min(*first), FaultKind::Missing { known: *last_expected }))
     }
 
     /// What only shows when everything was read.
@@ -257,6 +246,8 @@ impl Witness {
             vouched_time_ms: self.vouched_time.map(|time| time.0),
             keys: self.signers,
             pruned_through: self.pruned_through,
+            absent: 0,
+            unproven: 0,
         }
     }
 }

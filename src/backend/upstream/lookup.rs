@@ -5,6 +5,7 @@
 //! everything else is an error, which denies. An answer about a different id than the one asked for is an
 //! error as well.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::request::Prepared;
 use super::{Upstream, reply};
-use crate::access::ExperimentId;
+use crate::access::{ExperimentId, TraceId};
 use crate::backend::{BackendError, ExperimentFacts, ExperimentPage, Owned};
 use crate::wire::{Body, Method};
 
@@ -80,6 +81,15 @@ impl Upstream {
             Some((found, Some(experiment))) if found == id => Ok(Some(vec![experiment_id(&experiment)?])),
             Some(_) => Err(misunderstood("an owner that is not what was asked for")),
         }
+    }
+
+    pub(super) async fn look_up_trace_marks(
+        &self,
+        trace: &TraceId,
+    ) -> Result<Vec<(String, String)>, BackendError> {
+        let found = self.get(&format!("/api/3.0/mlflow/traces/{}", escape(trace.as_str()))).await?;
+        let Some(MarksReply { trace: MarkedTrace { trace_info } }) = found else { return Ok(Vec::new()) };
+        Ok(trace_info.tags.into_iter().chain(trace_info.trace_metadata).collect())
     }
 
     /// MLflow answers `{}` for a dataset without experiments and for one that does not exist.
@@ -209,6 +219,24 @@ struct Trace {
 struct TraceInfo {
     trace_id: String,
     trace_location: TraceLocation,
+}
+
+#[derive(Deserialize)]
+struct MarksReply {
+    trace: MarkedTrace,
+}
+
+#[derive(Deserialize)]
+struct MarkedTrace {
+    trace_info: Marks,
+}
+
+#[derive(Deserialize)]
+struct Marks {
+    #[serde(default)]
+    tags: HashMap<String, String>,
+    #[serde(default)]
+    trace_metadata: HashMap<String, String>,
 }
 
 #[derive(Deserialize)]

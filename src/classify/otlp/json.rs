@@ -26,8 +26,9 @@ pub(super) fn read(
     body: &ReplayBody,
     encoding: Option<&str>,
     limits: OtlpLimits,
+    keys: &[String],
 ) -> Result<Export, OtlpError> {
-    Ok(walk(body, encoding, limits, &HashSet::new())?.0)
+    Ok(walk(body, encoding, limits, &HashSet::new(), keys)?.0)
 }
 
 pub(super) fn rewrite(
@@ -37,7 +38,7 @@ pub(super) fn rewrite(
     refused: &HashSet<TraceId>,
     out: &mut dyn Write,
 ) -> Result<u64, OtlpError> {
-    let (_, request) = walk(body, encoding, limits, refused)?;
+    let (_, request) = walk(body, encoding, limits, refused, &[])?;
     let bytes = serde_json::to_vec(&request).map_err(std::io::Error::from)?;
     out.write_all(&bytes)?;
     Ok(bytes.len() as u64)
@@ -56,6 +57,7 @@ fn walk(
     encoding: Option<&str>,
     limits: OtlpLimits,
     refused: &HashSet<TraceId>,
+    keys: &[String],
 ) -> Result<(Export, Object), OtlpError> {
     let cap = limits.max_decompressed_bytes.min(MAX_BYTES);
     let mut bytes = Vec::new();
@@ -64,23 +66,24 @@ fn walk(
         return Err(OtlpError::malformed("the body is empty"));
     }
     let mut request = parse_object(&bytes).map_err(|error| OtlpError::malformed(error.to_string()))?;
-    let mut gathered = Gathered::new(limits);
+    let mut gathered = Gathered::new(limits, keys);
     refuse_spelling(&request, "resource_spans")?;
     for resource_spans in objects(&mut request, "resourceSpans")? {
         refuse_spelling(resource_spans, "scope_spans")?;
-        let reserved = match resource_spans.get("resource") {
-            None | Some(Value::Null) => None,
-            Some(Value::Object(resource)) => attributes(resource)?
-                .into_iter()
-                .map(|(key, _)| key)
-                .find(|key| reserved_resource_attribute(key)),
+        let of_resource = match resource_spans.get("resource") {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Object(resource)) => attributes(resource)?,
             Some(_) => return Err(OtlpError::malformed("`resource` must be an object")),
         };
+        let marks: Vec<_> =
+            of_resource.iter().filter_map(|(key, value)| gathered.mark(key, value.as_deref())).collect();
+        let reserved =
+            of_resource.into_iter().map(|(key, _)| key).find(|key| reserved_resource_attribute(key));
         let mut traces = HashSet::new();
         for scope_spans in objects(resource_spans, "scopeSpans")? {
             let mut keep = Vec::new();
             for span in objects(scope_spans, "spans")? {
-                let facts = read_span(span)?;
+                let facts = read_span(span, &gathered)?;
                 keep.push(!refused.contains(&facts.trace));
                 traces.insert(gathered.add(facts)?);
             }
@@ -89,13 +92,13 @@ fn walk(
                 spans.retain(|_| keep.next().unwrap_or(false));
             }
         }
-        gathered.resource(reserved, &traces);
+        gathered.resource(reserved, &marks, &traces);
     }
     gathered.export.decompressed_bytes = bytes.len() as u64;
     Ok((gathered.export, request))
 }
 
-fn read_span(span: &Object) -> Result<SpanFacts, OtlpError> {
+fn read_span(span: &Object, gathered: &Gathered) -> Result<SpanFacts, OtlpError> {
     for snake in ["trace_id", "span_id", "parent_span_id"] {
         refuse_spelling(span, snake)?;
     }
@@ -112,14 +115,16 @@ fn read_span(span: &Object) -> Result<SpanFacts, OtlpError> {
     hex_of("spanId")?;
     let root = hex_of("parentSpanId")?.iter().all(|byte| *byte == 0);
     let (mut reserved, mut request_id) = (None, None);
+    let mut marks = Vec::new();
     for (key, value) in attributes(span)? {
+        marks.extend(gathered.mark(&key, value.as_deref()));
         if reserved.is_none() && reserved_span_attribute(&key) {
             reserved = Some(key);
         } else if key == REQUEST_ID {
             request_id = value;
         }
     }
-    Ok(SpanFacts { trace, root, reserved, request_id })
+    Ok(SpanFacts { trace, root, reserved, request_id, marks })
 }
 
 /// The attributes of a span or resource: keys, and values that are strings.

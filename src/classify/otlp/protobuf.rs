@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use super::decompress::{self, Capped, to_error};
 use super::wire_format::{LENGTH_DELIMITED, STREAM_END, Tag, VARINT, WireFormat, put_field, put_varint};
 use super::{
-    Export, Gathered, OtlpError, OtlpLimits, REQUEST_ID, SpanFacts, reserved_resource_attribute,
+    Export, Gathered, Marks, OtlpError, OtlpLimits, REQUEST_ID, SpanFacts, reserved_resource_attribute,
     reserved_span_attribute,
 };
 use crate::access::TraceId;
@@ -22,8 +22,9 @@ pub(super) fn read(
     body: &ReplayBody,
     encoding: Option<&str>,
     limits: OtlpLimits,
+    keys: &[String],
 ) -> Result<Export, OtlpError> {
-    Ok(walk(body, encoding, limits, &HashSet::new())?.0)
+    Ok(walk(body, encoding, limits, &HashSet::new(), keys)?.0)
 }
 
 pub(super) fn rewrite(
@@ -33,7 +34,7 @@ pub(super) fn rewrite(
     refused: &HashSet<TraceId>,
     out: &mut dyn Write,
 ) -> Result<u64, OtlpError> {
-    let (_, cuts) = walk(body, encoding, limits, refused)?;
+    let (_, cuts) = walk(body, encoding, limits, refused, &[])?;
     let mut input = decompress::open(body, encoding, limits.max_decompressed_bytes)?;
     let (mut position, mut written) = (0, 0);
     for cut in cuts {
@@ -92,11 +93,12 @@ fn walk(
     encoding: Option<&str>,
     limits: OtlpLimits,
     refused: &HashSet<TraceId>,
+    keys: &[String],
 ) -> Result<(Export, Vec<Cut>), OtlpError> {
     let input = decompress::open(body, encoding, limits.max_decompressed_bytes)?;
     let mut walker = Walker {
         wire: WireFormat::new(input),
-        gathered: Gathered::new(limits),
+        gathered: Gathered::new(limits, keys),
         refused,
         below_resource: HashSet::new(),
         cuts: Vec::new(),
@@ -152,32 +154,33 @@ impl Walker<'_> {
     }
 
     fn resource_spans(&mut self, end: u64) -> Result<u64, OtlpError> {
-        let (mut shrinks, mut resources, mut reserved) = (0, 0, None);
+        let (mut shrinks, mut resources, mut reserved, mut marks) = (0, 0, None, Vec::new());
         self.below_resource.clear();
         while let Some(tag) = self.wire.tag(end)? {
             match tag.field {
                 1 => {
                     once(&mut resources, "resource")?;
                     expect(tag, LENGTH_DELIMITED)?;
-                    reserved = self.resource(end)?;
+                    (reserved, marks) = self.resource(end)?;
                 }
                 2 => shrinks += self.nested(tag, end, Self::scope_spans)?,
                 _ => self.wire.skip_field(tag, end)?,
             }
         }
         // Only now, because a resource may follow its spans on the wire.
-        self.gathered.resource(reserved, &self.below_resource);
+        self.gathered.resource(reserved, &marks, &self.below_resource);
         Ok(shrinks)
     }
 
-    /// Answers the first reserved attribute of a resource.
-    fn resource(&mut self, end: u64) -> Result<Option<String>, OtlpError> {
+    /// Answers the first reserved attribute of a resource, and those that are looked for.
+    fn resource(&mut self, end: u64) -> Result<(Option<String>, Marks), OtlpError> {
         let end = self.wire.length(end)?;
-        let mut reserved = None;
+        let (mut reserved, mut marks) = (None, Vec::new());
         while let Some(tag) = self.wire.tag(end)? {
             match tag.field {
                 1 => {
-                    let (key, _) = self.attribute(tag, end)?;
+                    let (key, value) = self.attribute(tag, end)?;
+                    marks.extend(self.gathered.mark(&key, value.as_deref()));
                     if reserved.is_none() && reserved_resource_attribute(&key) {
                         reserved = Some(key);
                     }
@@ -185,7 +188,7 @@ impl Walker<'_> {
                 _ => self.wire.skip_field(tag, end)?,
             }
         }
-        Ok(reserved)
+        Ok((reserved, marks))
     }
 
     fn scope_spans(&mut self, end: u64) -> Result<u64, OtlpError> {
@@ -213,6 +216,7 @@ impl Walker<'_> {
         let end = self.wire.length(end)?;
         let (mut trace, mut root, mut reserved, mut request_id) = (None, true, None, None);
         let (mut trace_ids, mut span_ids, mut parents) = (0, 0, 0);
+        let mut marks = Vec::new();
         while let Some(tag) = self.wire.tag(end)? {
             match tag.field {
                 1 => {
@@ -233,6 +237,7 @@ impl Walker<'_> {
                 }
                 9 => {
                     let (key, value) = self.attribute(tag, end)?;
+                    marks.extend(self.gathered.mark(&key, value.as_deref()));
                     if reserved.is_none() && reserved_span_attribute(&key) {
                         reserved = Some(key);
                     } else if key == REQUEST_ID {
@@ -243,7 +248,7 @@ impl Walker<'_> {
             }
         }
         let trace = trace.ok_or_else(|| OtlpError::malformed("a span has no `trace_id`"))?;
-        Ok(SpanFacts { trace, root, reserved, request_id })
+        Ok(SpanFacts { trace, root, reserved, request_id, marks })
     }
 
     /// Reads a `KeyValue`: its key, and its value where that is a short string.

@@ -67,14 +67,16 @@ fn an_export_of_a_real_library_is_read() {
                 spans: 2,
                 has_root: true,
                 reserved: None,
-                foreign_request_id: None
+                foreign_request_id: None,
+                marks: vec![]
             },
             TraceSpans {
                 trace: TraceId::parse(SECOND).unwrap(),
                 spans: 1,
                 has_root: true,
                 reserved: Some("mlflow.traceTag.mlflow.artifactLocation".to_owned()),
-                foreign_request_id: None
+                foreign_request_id: None,
+                marks: vec![]
             }
         ]
     );
@@ -376,5 +378,28 @@ proptest! {
         if without_traces(&ReplayBody::memory(bytes), PROTOBUF, None, LIMITS, &all, &mut out).is_ok() {
             prop_assert!(read(&out).unwrap().traces.iter().all(|trace| trace.trace.as_str() != FIRST));
         }
+    }
+}
+
+#[test]
+fn attributes_that_are_looked_for_are_noted_in_both_encodings() {
+    let keys = ["session.id".to_owned()];
+    let marks = |bytes: Vec<u8>, media| {
+        let export = read_marked_export(&ReplayBody::memory(bytes), media, None, LIMITS, &keys).unwrap();
+        export.traces.into_iter().map(|trace| trace.marks).collect::<Vec<_>>()
+    };
+    let found = vec![vec![("session.id".to_owned(), "s-1".to_owned())]];
+    for (key, value, expected) in [
+        ("session.id", "s-1", found.clone()),
+        ("session.id", "\"s-1\"", found.clone()),
+        ("other", "s-1", vec![vec![]]),
+    ] {
+        let span = request(&[span_of(1), vec![attribute(9, key, value)]].concat(), &[]);
+        assert_eq!(marks(span, PROTOBUF), expected, "{key} {value}");
+        let json = serde_json::json!({"resourceSpans": [{
+            "resource": {"attributes": [{"key": key, "value": {"stringValue": value}}]},
+            "scopeSpans": [{"spans": [{"traceId": "0123456789abcdef0123456789abcdef", "spanId": "0123456789abcdef"}]}],
+        }]});
+        assert_eq!(marks(json.to_string().into_bytes(), JSON), expected, "{key} {value}");
     }
 }

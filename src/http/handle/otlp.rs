@@ -53,6 +53,10 @@ pub(super) async fn claim(
             (_, Settled::Ours { fresh: false }) => {}
         }
     }
+    for spans in export.traces.iter().filter(|spans| !refused.contains_key(&spans.trace)) {
+        let marks = spans.marks.iter().cloned();
+        call.marks.extend(marks.map(|(key, value)| (spans.trace.clone(), key, value)));
+    }
     if refused.is_empty() {
         return Ok(fresh);
     }
@@ -141,8 +145,11 @@ impl Media {
 async fn read(call: &Call<'_>, body: &ReplayBody, media: &Media) -> Result<Export, Refusal> {
     let limits = limits(call);
     let (read_body, media) = (body.clone(), media.clone());
-    let read =
-        move || otlp::read_export(&read_body, &media.content_type, media.content_encoding.as_deref(), limits);
+    let keys = call.app.subjects.keys().to_vec();
+    let read = move || {
+        let encoding = media.content_encoding.as_deref();
+        otlp::read_marked_export(&read_body, &media.content_type, encoding, limits, &keys)
+    };
     if body.len() <= READ_INLINE
         && body.as_memory().is_some()
         && call.head.headers.get("content-encoding").is_none()

@@ -9,6 +9,7 @@ use super::super::pages;
 use super::super::trail::Trail;
 use super::{After, assessments, has_on_all};
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
+use crate::app::subjects;
 use crate::backend::Owned;
 use crate::classify::reserved;
 use crate::http::edit::{self, child, child_mut, text};
@@ -68,11 +69,15 @@ pub(super) async fn v3(call: &mut Call<'_>) -> Result<After, Refusal> {
             assessments::stamp_source(assessment, &author)?;
         }
     }
+    call.marks.extend(subjects::pairs(&info).into_iter().map(|(key, value)| (trace.clone(), key, value)));
     call.claims.push((trace.clone(), experiment));
     call.trace_ids.push(trace);
+    // What the answer says beside what was sent was written by whoever started the trace.
+    call.reads_back = starter.is_some() && starter != call.principal();
     if call.allows(Check::new(Privilege::TraceRead, securable))? {
         return Ok(After::Nothing);
     }
+    call.reads_back = false;
     Ok(After::StartedBlind { sent: call.json.clone().unwrap_or_default() })
 }
 
@@ -122,6 +127,9 @@ pub(super) async fn claim_minted(
         .map_err(|_| crate::backend::BackendError::BrokenOff)?;
     let claim = call.app.owners.claim_minted(call.app, &trace, experiment, &call.caller.principal).await?;
     trail.traces([&trace]);
+    if let Some(info) = info.as_deref() {
+        call.app.subjects.learn_info(&trace, info);
+    }
     if claim.experiment != *experiment {
         // A server that gives an id out twice would hand one experiment's trace to another.
         return Err(Refusal::Internal(format!("the backend minted `{trace}`, which is claimed already")));
@@ -149,6 +157,12 @@ pub(super) fn end(call: &mut Call<'_>) -> Result<After, Refusal> {
         let author = call.caller.principal.name.clone();
         edit::set_in_pairs(call.edit(), "request_metadata", "mlflow.user", &author)?;
     }
+    for trace in call.trace_ids.clone() {
+        let pairs = subjects::pairs(&object).into_iter();
+        call.marks.extend(pairs.map(|(key, value)| (trace.clone(), key, value)));
+    }
+    // The answer holds the whole head of the trace.
+    call.reads_back = call.demands.iter().any(|demand| demand.own.is_none());
     Ok(After::Nothing)
 }
 

@@ -99,11 +99,14 @@ pub(super) async fn release_page(
             // An id that does not parse would go unrecorded: nothing of the page is released.
             let id = TraceId::parse(id.unwrap_or_default()).map_err(|_| BackendError::BrokenOff)?;
             trail.traces([&id]);
+            call.app.subjects.learn_info(&id, trace);
             if let Some(experiment) = experiment_of(trace) {
                 if mask.listed_only.iter().any(|listed| listed.as_str() == experiment) {
+                    trail.listed(&id);
                     keep_listed(trace);
                 }
             } else if !mask.listed_only.is_empty() {
+                trail.listed(&id);
                 keep_listed(trace);
             }
         }
@@ -135,6 +138,13 @@ pub(super) fn tag(call: &mut Call<'_>) -> Result<After, Refusal> {
     }
     if reserved::reserved_trace_tag(&key) {
         return Err(Refusal::Denied(format!("tag `{key}` is reserved and cannot be changed by clients")));
+    }
+    let value = match &call.json {
+        Some(object) => edit::text(object, "value")?.unwrap_or_default().to_owned(),
+        None => String::new(),
+    };
+    for trace in call.trace_ids.clone() {
+        call.marks.push((trace, key.clone(), value.clone()));
     }
     Ok(After::Nothing)
 }

@@ -8,20 +8,17 @@ use super::{Call, Refusal, object};
 use crate::access::Verdict;
 use crate::audit::fold_calls;
 use crate::clock::UnixMillis;
-use crate::store::audit_index::AuditQuery;
+use crate::store::audit_index::{AuditIndexError, AuditQuery, Order};
 use crate::wire::Malformed;
 
 /// How long a query waits for the latest records to be indexed.
 const LATEST_WAIT: Duration = Duration::from_secs(5);
 
-/// `GET audit/events?since&until&principal&securable&trace_id&decision&operation&decision_id&limit&after&calls`
+/// `GET audit/events?since&until&principal&securable&trace_id&decision&operation&decision_id&kind&status&limit&after&calls`
 pub(super) async fn events(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
     let query = query(call)?;
-    let complete = call.app.records.flush(LATEST_WAIT).await.is_ok();
-    let page = call.app.records.query(&query).await.map_err(|error| {
-        tracing::error!(%error, "the audit index failed");
-        Refusal::Internal("the audit index cannot be read".to_owned())
-    })?;
+    let complete = latest(call).await;
+    let page = call.app.records.query(&query).await.map_err(unreadable)?;
     // One entry a call instead of one a record; a call that spans two pages is told twice.
     let folded = call.head.query.one("calls")? == Some("true");
     let calls = folded.then(|| fold_calls(page.entries.iter().filter_map(|entry| entry.event())));
@@ -35,40 +32,70 @@ pub(super) async fn events(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     })))
 }
 
-fn query(call: &Call<'_>) -> Result<AuditQuery, Refusal> {
-    let text = |key: &str| call.head.query.one(key).map(|value| value.map(str::to_owned));
-    let refuse = |key: &str, problem: &str| Malformed::new(format!("query parameter `{key}`"), problem);
-    let number = |key: &str| -> Result<Option<i64>, Malformed> {
-        text(key)?
-            .map(|value| value.parse().map_err(|_| refuse(key, "must be milliseconds since 1970")))
-            .transpose()
-    };
-    let decision = match text("decision")?.as_deref() {
+/// Waits for the latest records; false if some are still on their way into the index.
+pub(super) async fn latest(call: &Call<'_>) -> bool {
+    let records = call.app.records.flush(LATEST_WAIT).await.is_ok();
+    let subjects = call.app.flush_subjects().await.is_ok();
+    records && subjects
+}
+
+pub(super) fn unreadable(error: AuditIndexError) -> Refusal {
+    tracing::error!(%error, "the audit index failed");
+    Refusal::Internal("the audit index cannot be read".to_owned())
+}
+
+fn refuse(key: &str, problem: &str) -> Malformed {
+    Malformed::new(format!("query parameter `{key}`"), problem)
+}
+
+pub(super) fn text(call: &Call<'_>, key: &str) -> Result<Option<String>, Malformed> {
+    call.head.query.one(key).map(|value| value.map(str::to_owned))
+}
+
+/// A text that must be there.
+pub(super) fn needed(call: &Call<'_>, key: &str) -> Result<String, Malformed> {
+    text(call, key)?.ok_or_else(|| refuse(key, "is missing"))
+}
+
+pub(super) fn time(call: &Call<'_>, key: &str) -> Result<Option<UnixMillis>, Malformed> {
+    let parse = |value: String| value.parse().map(UnixMillis);
+    text(call, key)?.map(parse).transpose().map_err(|_| refuse(key, "must be milliseconds since 1970"))
+}
+
+pub(super) fn limit(call: &Call<'_>) -> Result<Option<u32>, Malformed> {
+    match text(call, "limit")?.map(|text| text.parse()) {
+        None => Ok(None),
+        Some(Ok(limit @ 1..=AuditQuery::LARGEST_LIMIT)) => Ok(Some(limit)),
+        Some(_) => Err(refuse("limit", "must be 1 to 1000")),
+    }
+}
+
+pub(super) fn query(call: &Call<'_>) -> Result<AuditQuery, Refusal> {
+    let decision = match text(call, "decision")?.as_deref() {
         None => None,
         Some("allow") => Some(Verdict::Allow),
         Some("deny") => Some(Verdict::Deny),
         Some(_) => return Err(refuse("decision", "must be `allow` or `deny`").into()),
     };
-    let limit = match text("limit")? {
-        None => None,
-        Some(text) => match text.parse() {
-            Ok(limit @ 1..=AuditQuery::LARGEST_LIMIT) => Some(limit),
-            _ => return Err(refuse("limit", "must be 1 to 1000").into()),
-        },
-    };
-    let after = text("after")?
+    let after = text(call, "after")?
         .map(|cursor| cursor.parse().map_err(|_| refuse("after", "is not a cursor of an earlier page")))
         .transpose()?;
+    let status = text(call, "status")?
+        .map(|status| status.parse().map_err(|_| refuse("status", "must be an HTTP status")))
+        .transpose()?;
     Ok(AuditQuery {
-        since: number("since")?.map(UnixMillis),
-        until: number("until")?.map(UnixMillis),
-        principal: text("principal")?,
-        securable: text("securable")?,
-        trace_id: text("trace_id")?,
+        since: time(call, "since")?,
+        until: time(call, "until")?,
+        principal: text(call, "principal")?,
+        securable: text(call, "securable")?,
+        trace_id: text(call, "trace_id")?,
         decision,
-        operation: text("operation")?,
-        decision_id: text("decision_id")?,
-        limit,
+        operation: text(call, "operation")?,
+        decision_id: text(call, "decision_id")?,
+        kind: text(call, "kind")?,
+        status,
+        order: Order::NewestFirst,
+        limit: limit(call)?,
         after,
     })
 }

@@ -9,7 +9,7 @@ use crate::wire::Malformed;
 const LARGEST_PAGE: usize = 1000;
 
 /// `GET audit/checkpoints?after&limit`: every key notice, and checkpoints after a number, oldest first.
-pub(super) fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
     let number = |key: &str, most: usize| -> Result<Option<usize>, Refusal> {
         let Some(text) = call.head.query.one(key)? else { return Ok(None) };
         let refuse = || Malformed::new(format!("query parameter `{key}`"), format!("must be 0 to {most}"));
@@ -17,7 +17,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
     };
     let after = number("after", usize::MAX)?.unwrap_or(0) as u64;
     let limit = number("limit", LARGEST_PAGE)?.unwrap_or(LARGEST_PAGE).max(1);
-    let lines = call.app.records.signed().map_err(|error| {
+    let lines = call.app.records.signed().await.map_err(|error| {
         tracing::error!(%error, "the checkpoints cannot be read");
         Refusal::Internal("the checkpoints cannot be read".to_owned())
     })?;

@@ -59,7 +59,7 @@ async fn a_token_ends_with_its_time() {
     world.clock.advance(999);
     world.bearer(&secret).await.unwrap();
     world.clock.advance(1);
-    assert_eq!(world.refusal(&secret).await, "the token has expired");
+    assert!(world.refusal(&secret).await.ends_with("has expired"));
     for ttl in [0, -1, i64::MIN] {
         assert!(issue(Some(ttl)).await.is_err());
     }
@@ -80,7 +80,7 @@ async fn revocation_holds_at_once_here_and_soon_elsewhere() {
     assert!(elsewhere.identify(&headers).await.unwrap().is_some());
     assert!(world.identity.revoke_token(&record.id).await.unwrap());
     assert!(!world.identity.revoke_token(&record.id).await.unwrap());
-    assert_eq!(world.refusal(&secret).await, "the token was revoked");
+    assert!(world.refusal(&secret).await.ends_with("was revoked"));
     world.clock.advance(5_000);
     assert!(elsewhere.identify(&headers).await.is_err());
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sqlx::AssertSqlSafe;
 
-use super::{AuditIndex, AuditIndexError, Database, on, rows::text, signed};
+use super::{AuditIndex, AuditIndexError, Database, columns::text, on, seq_of};
 use crate::access::{Event, Verdict};
 use crate::clock::UnixMillis;
 
@@ -28,23 +28,51 @@ pub struct AuditQuery {
     pub operation: Option<String>,
     /// Every record of one call.
     pub decision_id: Option<String>,
+    /// `policy_change` and the like.
+    pub kind: Option<String>,
+    /// The HTTP status answered: 401 are the failed logins.
+    pub status: Option<u16>,
+    pub order: Order,
     /// 1 to 1000; 100 if not given.
     pub limit: Option<u32>,
     /// Where the page before ended.
     pub after: Option<AuditCursor>,
 }
 
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    #[default]
+    NewestFirst,
+    OldestFirst,
+}
+
 impl AuditQuery {
     pub const DEFAULT_LIMIT: u32 = 100;
     pub const LARGEST_LIMIT: u32 = 1000;
+
+    /// Whether it asks for every record of a period.
+    pub fn is_of_a_period(&self) -> bool {
+        let texts = [
+            &self.principal,
+            &self.securable,
+            &self.trace_id,
+            &self.operation,
+            &self.decision_id,
+            &self.kind,
+        ];
+        texts.into_iter().all(Option::is_none)
+            && self.decision.is_none()
+            && self.status.is_none()
+            && self.after.is_none()
+    }
 }
 
-/// The place of a record in the order of pages, written `TIME_MS:SEQ:REPLICA`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The place of a record in the order of pages, written `TIME_MS:ID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditCursor {
     pub time: UnixMillis,
-    pub replica: String,
-    pub seq: u64,
+    /// The record's own number in this index.
+    pub id: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +81,7 @@ pub struct MalformedCursor(String);
 
 impl fmt::Display for AuditCursor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}:{}", self.time.0, self.seq, self.replica)
+        write!(formatter, "{}:{}", self.time.0, self.id)
     }
 }
 
@@ -62,10 +90,8 @@ impl FromStr for AuditCursor {
 
     fn from_str(cursor: &str) -> Result<Self, MalformedCursor> {
         let parse = || {
-            let (time, rest) = cursor.split_once(':')?;
-            let (seq, replica) = rest.split_once(':')?;
-            let replica = (replica.len() <= 255).then(|| replica.to_owned())?;
-            Some(Self { time: UnixMillis(time.parse().ok()?), seq: seq.parse().ok()?, replica })
+            let (time, id) = cursor.split_once(':')?;
+            Some(Self { time: UnixMillis(time.parse().ok()?), id: id.parse().ok()? })
         };
         parse().ok_or_else(|| MalformedCursor(cursor.chars().take(80).collect()))
     }
@@ -76,9 +102,12 @@ impl FromStr for AuditCursor {
 pub struct AuditEntry {
     pub replica: String,
     pub seq: u64,
+    pub id: i64,
     pub time: UnixMillis,
     /// An event's kind (`begin`, `returned`, `complete`, `policy_change`), or `recovered`, `closed`.
     pub kind: String,
+    /// The record's hash in its chain; absent for records that an earlier version indexed.
+    pub hash: Option<Vec<u8>>,
     /// The payload as it stands in the spool.
     pub json: String,
 }
@@ -101,7 +130,7 @@ impl AuditEntry {
     }
 
     pub fn cursor(&self) -> AuditCursor {
-        AuditCursor { time: self.time, replica: self.replica.clone(), seq: self.seq }
+        AuditCursor { time: self.time, id: self.id }
     }
 }
 
@@ -116,6 +145,12 @@ pub struct AuditPage {
 enum Bind {
     Text(String),
     Number(i64),
+}
+
+/// What is asked of the database for a page.
+#[cfg(test)]
+pub(super) fn page_sql(query: &AuditQuery) -> String {
+    Statement::of(query, 100).0
 }
 
 /// A statement under construction: conditions, and the values they are bound to.
@@ -137,46 +172,74 @@ impl Statement {
 
     fn of(query: &AuditQuery, limit: u32) -> (String, Vec<Bind>) {
         let mut statement = Self { conditions: Vec::new(), binds: Vec::new() };
-        let (from, k) = statement.source(query);
+        let (from, k) = statement.filtered(query);
+        let (direction, beyond) = match query.order {
+            Order::NewestFirst => ("DESC", "<"),
+            Order::OldestFirst => ("ASC", ">"),
+        };
+        if let Some(after) = &query.after {
+            let (time, id) = (statement.number(after.time.0), statement.number(after.id));
+            statement.conditions.push(format!("({k}.time_ms, {k}.id) {beyond} ({time}, {id})"));
+        }
+        let limit = statement.number(i64::from(limit));
+        let sql = format!(
+            "SELECT e.id, e.time_ms, e.kind, e.hash, e.json FROM {from}{} \
+             ORDER BY {k}.time_ms {direction}, {k}.id {direction} LIMIT {limit}",
+            statement.r#where()
+        );
+        (sql, statement.binds)
+    }
+
+    fn count(query: &AuditQuery) -> (String, Vec<Bind>) {
+        let mut statement = Self { conditions: Vec::new(), binds: Vec::new() };
+        let (from, _) = statement.filtered(query);
+        (format!("SELECT COUNT(*) FROM {from}{}", statement.r#where()), statement.binds)
+    }
+
+    fn r#where(&self) -> String {
+        match self.conditions.as_slice() {
+            [] => String::new(),
+            conditions => format!(" WHERE {}", conditions.join(" AND ")),
+        }
+    }
+
+    /// The tables with every condition but the page's.
+    fn filtered(&mut self, query: &AuditQuery) -> (&'static str, &'static str) {
+        let (from, k) = self.source(query);
         for (column, value) in [
             ("e.principal", &query.principal),
             ("e.operation", &query.operation),
             ("e.decision_id", &query.decision_id),
         ] {
             if let Some(value) = value {
-                let place = statement.text(value);
-                statement.conditions.push(format!("{column} = {place}"));
+                let place = self.text(value);
+                self.conditions.push(format!("{column} = {place}"));
             }
         }
+        // What has an index of its own is written out, not bound: only so can that index serve.
         if let Some(decision) = query.decision {
-            // Written out, not bound: only so can the index of refusals serve.
-            statement.conditions.push(format!("e.decision = '{}'", decision.as_str()));
+            self.conditions.push(format!("e.decision = '{}'", decision.as_str()));
+        }
+        match query.kind.as_deref() {
+            Some("policy_change") => self.conditions.push("e.kind = 'policy_change'".to_owned()),
+            Some(kind) => {
+                let place = self.text(kind);
+                self.conditions.push(format!("e.kind = {place}"));
+            }
+            None => {}
+        }
+        if let Some(status) = query.status {
+            self.conditions.push(format!("e.status = {status}"));
         }
         if let Some(since) = query.since {
-            let place = statement.number(since.0);
-            statement.conditions.push(format!("{k}.time_ms >= {place}"));
+            let place = self.number(since.0);
+            self.conditions.push(format!("{k}.time_ms >= {place}"));
         }
         if let Some(until) = query.until {
-            let place = statement.number(until.0);
-            statement.conditions.push(format!("{k}.time_ms < {place}"));
+            let place = self.number(until.0);
+            self.conditions.push(format!("{k}.time_ms < {place}"));
         }
-        if let Some(after) = &query.after {
-            let (time, replica) = (statement.number(after.time.0), statement.text(&after.replica));
-            let seq = statement.number(signed(after.seq));
-            statement
-                .conditions
-                .push(format!("({k}.time_ms, {k}.replica, {k}.seq) < ({time}, {replica}, {seq})"));
-        }
-        let limit = statement.number(i64::from(limit));
-        let conditions = match statement.conditions.as_slice() {
-            [] => String::new(),
-            conditions => format!(" WHERE {}", conditions.join(" AND ")),
-        };
-        let sql = format!(
-            "SELECT e.replica, e.seq, e.time_ms, e.kind, e.json FROM {from}{conditions} \
-             ORDER BY {k}.time_ms DESC, {k}.replica DESC, {k}.seq DESC LIMIT {limit}"
-        );
-        (sql, statement.binds)
+        (from, k)
     }
 
     /// The tables, and which of them leads: the one whose index is in the order of pages, so that the
@@ -191,48 +254,69 @@ impl Statement {
                     let place = self.text(securable);
                     self.conditions.push(format!(
                         "EXISTS (SELECT 1 FROM audit_securables s WHERE s.securable = {place} \
-                         AND s.time_ms = k.time_ms AND s.replica = k.replica AND s.seq = k.seq)"
+                         AND s.time_ms = k.time_ms AND s.id = k.id)"
                     ));
                 }
-                ("audit_trace_ids k JOIN audit_events e ON e.replica = k.replica AND e.seq = k.seq", "k")
+                ("audit_trace_ids k JOIN audit_events e ON e.id = k.id AND e.time_ms = k.time_ms", "k")
             }
             (None, Some(securable)) => {
                 let place = self.text(securable);
                 self.conditions.push(format!("k.securable = {place}"));
-                ("audit_securables k JOIN audit_events e ON e.replica = k.replica AND e.seq = k.seq", "k")
+                ("audit_securables k JOIN audit_events e ON e.id = k.id AND e.time_ms = k.time_ms", "k")
             }
         }
     }
 }
+
+/// Binds a statement's values, on whichever database it is.
+macro_rules! bound {
+    ($statement:expr, $binds:expr) => {{
+        let mut statement = $statement;
+        for bind in $binds {
+            statement = match bind {
+                Bind::Text(value) => statement.bind(value),
+                Bind::Number(value) => statement.bind(value),
+            };
+        }
+        statement
+    }};
+}
+
+type Row = (i64, i64, String, Option<Vec<u8>>, String);
 
 impl AuditIndex {
     pub async fn query(&self, query: &AuditQuery) -> Result<AuditPage, AuditIndexError> {
         let limit = query.limit.unwrap_or(AuditQuery::DEFAULT_LIMIT).clamp(1, AuditQuery::LARGEST_LIMIT);
         // One more than asked for tells whether there is a next page.
         let (sql, binds) = Statement::of(query, limit + 1);
-        let found: Vec<(String, i64, i64, String, String)> = on!(&self.database, readers, pool => {
-            let mut statement = sqlx::query_as(AssertSqlSafe(sql));
-            for bind in binds {
-                statement = match bind {
-                    Bind::Text(value) => statement.bind(value),
-                    Bind::Number(value) => statement.bind(value),
-                };
-            }
-            statement.fetch_all(pool).await?
+        let mut found: Vec<Row> = on!(&self.database, readers, pool => {
+            bound!(sqlx::query_as(AssertSqlSafe(sql)), binds).fetch_all(pool).await?
         });
-        let mut entries: Vec<AuditEntry> = found
-            .into_iter()
-            .map(|(replica, seq, time, kind, json)| AuditEntry {
+        let more = found.len() > limit as usize;
+        found.truncate(limit as usize);
+        let mut entries = Vec::with_capacity(found.len());
+        for (id, time, kind, hash, json) in found {
+            let replica = self.replica_of(id).await?;
+            entries.push(AuditEntry {
                 replica,
-                seq: u64::try_from(seq).unwrap_or_default(),
+                seq: seq_of(id),
+                id,
                 time: UnixMillis(time),
                 kind,
+                hash,
                 json,
-            })
-            .collect();
-        let more = entries.len() > limit as usize;
-        entries.truncate(limit as usize);
+            });
+        }
         let next = if more { entries.last().map(AuditEntry::cursor) } else { None };
         Ok(AuditPage { entries, next })
+    }
+
+    /// How many records a query finds, pages aside.
+    pub async fn count(&self, query: &AuditQuery) -> Result<u64, AuditIndexError> {
+        let (sql, binds) = Statement::count(query);
+        let found: i64 = on!(&self.database, readers, pool => {
+            bound!(sqlx::query_scalar(AssertSqlSafe(sql)), binds).fetch_one(pool).await?
+        });
+        Ok(u64::try_from(found).unwrap_or_default())
     }
 }

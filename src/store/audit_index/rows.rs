@@ -1,13 +1,14 @@
-//! How records become rows. A whole batch goes to the database as one JSON array per table, which is
-//! one statement instead of thousands, and the same for SQLite and PostgreSQL.
+//! How records become rows: a whole batch is gathered by table and column, so that it goes to the
+//! database in a few statements instead of thousands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
-
-use crate::access::Event;
+use super::columns::{Column, Table, text};
+use super::{Level, record_id};
+use crate::access::{Event, EventKind, Sight, Verdict};
 use crate::clock::UnixMillis;
+
+const DAY_MS: i64 = 86_400_000;
 
 /// A record of the spool, to be indexed.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct IndexRow {
     pub body: RowBody,
     /// The payload as it stands in the spool.
     pub json: String,
+    /// The record's hash in its chain.
+    pub hash: [u8; 32],
 }
 
 #[derive(Debug, Clone)]
@@ -28,107 +31,271 @@ pub enum RowBody {
     },
 }
 
-pub const SQLITE_SOURCE: &str = "json_each($1) WHERE true";
-pub const POSTGRES_SOURCE: &str = "json_array_elements(CAST($1 AS JSON)) AS source(value)";
+/// First and last time, and how often.
+struct Uses {
+    first: i64,
+    last: i64,
+    times: i64,
+}
 
 pub struct Batch {
-    events: Vec<Value>,
-    trace_ids: Vec<Value>,
-    securables: Vec<Value>,
+    replica: i64,
+    pub events: Table,
+    pub trace_ids: Table,
+    pub securables: Table,
+    /// Sorted, so that replicas that insert at once touch shared rows in one order and cannot deadlock.
+    addresses: BTreeMap<(String, String), (i64, i64)>,
+    grants: BTreeMap<i64, Uses>,
+    days: BTreeMap<(i64, String, String, String, &'static str), i64>,
 }
 
 impl Batch {
-    pub fn of(replica: &str, records: &[IndexRow]) -> Self {
-        let mut batch = Self { events: Vec::new(), trace_ids: Vec::new(), securables: Vec::new() };
+    /// `replica` is the number of the replica whose records these are.
+    pub fn of(replica: i64, records: &[IndexRow]) -> Self {
+        let mut batch = Self {
+            replica,
+            events: Table::new(
+                "audit_events",
+                &[
+                    "id",
+                    "time_ms",
+                    "kind",
+                    "decision_id",
+                    "principal",
+                    "operation",
+                    "decision",
+                    "outcome",
+                    "status",
+                    "hash",
+                    "json",
+                ],
+                [
+                    Column::numbers(),
+                    Column::numbers(),
+                    Column::texts(),
+                    Column::texts(),
+                    Column::texts(),
+                    Column::texts(),
+                    Column::texts(),
+                    Column::texts(),
+                    Column::numbers(),
+                    Column::bytes(),
+                    Column::texts(),
+                ],
+            ),
+            trace_ids: Table::new(
+                "audit_trace_ids",
+                &["trace_id", "time_ms", "id", "level", "principal", "operation"],
+                [
+                    Column::texts(),
+                    Column::numbers(),
+                    Column::numbers(),
+                    Column::numbers(),
+                    Column::texts(),
+                    Column::texts(),
+                ],
+            ),
+            securables: Table::new(
+                "audit_securables",
+                &["securable", "time_ms", "id"],
+                [Column::texts(), Column::numbers(), Column::numbers()],
+            ),
+            addresses: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            days: BTreeMap::new(),
+        };
         for record in records {
             match &record.body {
-                RowBody::Event(event) => batch.event(replica, record, event),
-                RowBody::Chain { kind, time } => batch.events.push(json!([
-                    replica,
-                    record.seq,
-                    time,
-                    kind,
-                    null,
-                    null,
-                    null,
-                    null,
-                    null,
-                    null,
-                    text(&record.json),
-                ])),
+                RowBody::Event(event) => batch.event(record, event),
+                RowBody::Chain { kind, time } => batch.chain(record, kind, *time),
             }
         }
         batch
     }
 
-    fn event(&mut self, replica: &str, record: &IndexRow, event: &Event) {
-        self.events.push(json!([
-            replica,
-            record.seq,
-            event.time,
-            event.kind,
-            text(&event.decision_id),
-            event.principal.as_deref().map(text),
-            text(&event.operation),
-            event.decision,
-            event.outcome,
-            event.status,
-            text(&record.json),
-        ]));
+    fn chain(&mut self, record: &IndexRow, kind: &str, time: UnixMillis) {
+        let row = self.events.row();
+        row[0].number(record_id(self.replica, record.seq));
+        row[1].number(time.0);
+        row[2].text(kind);
+        for column in &mut row[3..9] {
+            column.none();
+        }
+        row[9].blob(&record.hash);
+        row[10].text(&record.json);
+    }
+
+    fn event(&mut self, record: &IndexRow, event: &Event) {
+        let id = record_id(self.replica, record.seq);
+        let time = event.time.0;
+        let row = self.events.row();
+        row[0].number(id);
+        row[1].number(time);
+        row[2].text(event.kind.as_str());
+        row[3].text(&event.decision_id);
+        row[4].maybe_text(event.principal.as_deref());
+        row[5].text(&event.operation);
+        row[6].text(event.decision.as_str());
+        row[7].text(event.outcome.as_str());
+        match event.status {
+            Some(status) => row[8].number(status.into()),
+            None => row[8].none(),
+        }
+        row[9].blob(&record.hash);
+        row[10].text(&record.json);
+
         // An id named twice in one event is one row.
-        for trace_id in event.trace_ids.iter().collect::<BTreeSet<_>>() {
-            self.trace_ids.push(json!([text(trace_id), event.time, replica, record.seq]));
+        let level = level(event);
+        let listed = texts(&event.listed_trace_ids);
+        for trace_id in texts(&event.trace_ids) {
+            let level =
+                if level == Level::Read && listed.contains(&trace_id) { Level::Listed } else { level };
+            let row = self.trace_ids.row();
+            row[0].text(&trace_id);
+            row[1].number(time);
+            row[2].number(id);
+            row[3].number(level as i64);
+            row[4].maybe_text(event.principal.as_deref());
+            row[5].text(&event.operation);
         }
-        for securable in event.securables.iter().collect::<BTreeSet<_>>() {
-            self.securables.push(json!([text(securable), event.time, replica, record.seq]));
+        let securables = texts(&event.securables);
+        for securable in &securables {
+            let row = self.securables.row();
+            row[0].text(securable);
+            row[1].number(time);
+            row[2].number(id);
+        }
+        self.summarize(event, id, &securables);
+    }
+
+    /// What is counted, beside being kept.
+    fn summarize(&mut self, event: &Event, id: i64, securables: &BTreeSet<String>) {
+        let time = event.time.0;
+        if let (Some(principal), Some(address)) = (&event.principal, &event.request.source_address) {
+            let first = self.addresses.entry((text(principal), text(address))).or_insert((time, id));
+            *first = (*first).min((time, id));
+        }
+        // Each call has one `complete` record.
+        if event.kind != EventKind::Complete {
+            return;
+        }
+        for grant in &event.deciding_grants {
+            let uses = self.grants.entry(*grant).or_insert(Uses { first: time, last: time, times: 0 });
+            uses.first = uses.first.min(time);
+            uses.last = uses.last.max(time);
+            uses.times += 1;
+        }
+        let nothing = String::new();
+        let named: Vec<&String> =
+            if securables.is_empty() { vec![&nothing] } else { securables.iter().collect() };
+        for securable in named {
+            let key = (
+                time.div_euclid(DAY_MS),
+                event.principal.as_deref().map(text).unwrap_or_default(),
+                securable.clone(),
+                text(&event.operation),
+                event.decision.as_str(),
+            );
+            *self.days.entry(key).or_default() += 1;
         }
     }
 
-    /// Each table's statement and its rows.
-    pub fn inserts(self, source: &str) -> Vec<(AssertSqlSafe<String>, String)> {
-        let event_columns = [
-            ("replica", "TEXT"),
-            ("seq", "BIGINT"),
-            ("time_ms", "BIGINT"),
-            ("kind", "TEXT"),
-            ("decision_id", "TEXT"),
-            ("principal", "TEXT"),
-            ("operation", "TEXT"),
-            ("decision", "TEXT"),
-            ("outcome", "TEXT"),
-            ("status", "BIGINT"),
-            ("json", "TEXT"),
+    /// Every table that has rows, and what to do about rows that are there already.
+    pub fn tables(self) -> Vec<(Table, &'static str)> {
+        let mut addresses = Table::new(
+            "audit_addresses",
+            &["principal", "address", "first_ms", "id"],
+            [Column::texts(), Column::texts(), Column::numbers(), Column::numbers()],
+        );
+        for ((principal, address), (first, id)) in &self.addresses {
+            let row = addresses.row();
+            row[0].text(principal);
+            row[1].text(address);
+            row[2].number(*first);
+            row[3].number(*id);
+        }
+        let mut grants = Table::new(
+            "audit_grant_uses",
+            &["grant_id", "uses", "first_ms", "last_ms"],
+            [Column::numbers(), Column::numbers(), Column::numbers(), Column::numbers()],
+        );
+        for (grant, uses) in &self.grants {
+            let row = grants.row();
+            row[0].number(*grant);
+            row[1].number(uses.times);
+            row[2].number(uses.first);
+            row[3].number(uses.last);
+        }
+        let mut days = Table::new(
+            "audit_days",
+            &["day", "principal", "securable", "operation", "decision", "calls"],
+            [
+                Column::numbers(),
+                Column::texts(),
+                Column::texts(),
+                Column::texts(),
+                Column::texts(),
+                Column::numbers(),
+            ],
+        );
+        for ((day, principal, securable, operation, decision), calls) in &self.days {
+            let row = days.row();
+            row[0].number(*day);
+            for (column, text) in row[1..5].iter_mut().zip([principal, securable, operation, *decision]) {
+                column.text(text);
+            }
+            row[5].number(*calls);
+        }
+        let mut tables = vec![
+            (self.events, ""),
+            (self.trace_ids, ""),
+            (self.securables, ""),
+            (
+                addresses,
+                "ON CONFLICT (principal, address) DO UPDATE SET first_ms = excluded.first_ms, id = excluded.id \
+                 WHERE excluded.first_ms < audit_addresses.first_ms",
+            ),
+            (
+                grants,
+                "ON CONFLICT (grant_id) DO UPDATE SET uses = audit_grant_uses.uses + excluded.uses, \
+                 first_ms = CASE WHEN excluded.first_ms < audit_grant_uses.first_ms THEN excluded.first_ms ELSE audit_grant_uses.first_ms END, \
+                 last_ms = CASE WHEN excluded.last_ms > audit_grant_uses.last_ms THEN excluded.last_ms ELSE audit_grant_uses.last_ms END",
+            ),
+            (
+                days,
+                "ON CONFLICT (day, principal, securable, operation, decision) DO UPDATE SET calls = audit_days.calls + excluded.calls",
+            ),
         ];
-        let key_columns =
-            |key| [(key, "TEXT"), ("time_ms", "BIGINT"), ("replica", "TEXT"), ("seq", "BIGINT")];
-        [
-            ("audit_events", event_columns.as_slice(), self.events),
-            ("audit_trace_ids", key_columns("trace_id").as_slice(), self.trace_ids),
-            ("audit_securables", key_columns("securable").as_slice(), self.securables),
-        ]
-        .into_iter()
-        .filter(|(_, _, rows)| !rows.is_empty())
-        .map(|(table, columns, rows)| (insert(table, columns, source), Value::Array(rows).to_string()))
-        .collect()
+        tables.retain(|(table, _)| table.rows() > 0);
+        tables
     }
 }
 
-/// Made of names in this file alone; every value is bound.
-fn insert(table: &str, columns: &[(&str, &str)], source: &str) -> AssertSqlSafe<String> {
-    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let values: Vec<String> = columns
-        .iter()
-        .enumerate()
-        .map(|(index, (_, sql_type))| format!("CAST(value ->> {index} AS {sql_type})"))
-        .collect();
-    AssertSqlSafe(format!(
-        "INSERT INTO {table} ({}) SELECT {} FROM {source}",
-        names.join(", "),
-        values.join(", ")
-    ))
+/// The UTC days on which records were made, as the first time of each.
+pub fn days(records: &[IndexRow]) -> impl Iterator<Item = i64> {
+    let day = |record: &IndexRow| match &record.body {
+        RowBody::Event(event) => event.time.0.div_euclid(DAY_MS),
+        RowBody::Chain { time, .. } => time.0.div_euclid(DAY_MS),
+    };
+    records.iter().map(day).collect::<BTreeSet<_>>().into_iter().map(|day| day * DAY_MS)
 }
 
-/// PostgreSQL's text cannot hold NUL; one such value would keep a batch out for ever.
-pub fn text(value: &str) -> String {
-    value.replace('\0', "\u{fffd}")
+/// Distinct, in the form in which the database holds them: two ids that become one there are one row.
+fn texts(values: &[String]) -> BTreeSet<String> {
+    values.iter().map(|value| text(value)).collect()
+}
+
+/// What the caller got of the record's traces. Nothing is released by a refusal or a failure; a record
+/// that does not say (written by an earlier version) counts as read rather than as unseen.
+fn level(event: &Event) -> Level {
+    let released = event.decision == Verdict::Allow && event.status.is_some_and(|status| status < 400);
+    match event.sight {
+        Some(Sight::Wrote) if event.decision == Verdict::Allow => Level::Wrote,
+        Some(Sight::Read) if released => Level::Read,
+        Some(Sight::Listed) if released => Level::Listed,
+        None if event.decision == Verdict::Allow && event.status.is_none_or(|status| status < 400) => {
+            Level::Read
+        }
+        _ => Level::Nothing,
+    }
 }

@@ -47,12 +47,15 @@ const SECURABLES: [&str; 15] = [
     "volume:main.s.files",
 ];
 
+/// Principal, what is given, whether it is denied, and when it ends.
+type Listed = (usize, usize, bool, usize);
+
 #[derive(Debug, Clone)]
 struct World {
     edges: Vec<(usize, usize)>,
     grants: Vec<(usize, usize, usize, bool, usize)>,
     listed_groups: Vec<(usize, Vec<usize>)>,
-    listed: Vec<(usize, Vec<(usize, usize, bool, usize)>)>,
+    listed: Vec<(usize, Vec<Listed>)>,
     all: bool,
 }
 
@@ -104,8 +107,8 @@ fn given(index: usize) -> Given {
 
 fn before(world: &World) -> Snapshot {
     let mut builder = Builder::new(Arc::new(Levels::builtin().unwrap()));
-    for index in 0..PRINCIPALS.len() - 1 {
-        builder.principal(&principal(index), PRINCIPALS[index] != "user:gone");
+    for known in &PRINCIPALS[..PRINCIPALS.len() - 1] {
+        builder.principal(&name(known), *known != "user:gone");
     }
     for (securable, parent) in [("experiment:1", "folder:/t"), ("experiment:2", "folder:/t/u")] {
         builder.place(&name(securable), &name(parent));
