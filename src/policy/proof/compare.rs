@@ -15,7 +15,7 @@ use super::random::Random;
 use super::rendering::{self, Line};
 use super::world::World;
 use crate::access::{
-    self, Check, Decision, Effect, Principal, PrincipalKind, Privilege, Proof, Scheme, Securable,
+    self, Check, Decision, Effect, Principal, PrincipalKind, Privilege, Proof, Rule, Scheme, Securable,
     SecurableKind, Verdict,
 };
 
@@ -49,6 +49,12 @@ pub(super) struct Checker {
     meaning: Meaning,
     /// Decisions of one state that casbin judges.
     sample: usize,
+}
+
+/// Who and what is asked about, with whom they act as and what it lies in.
+struct Asked {
+    who: Vec<(Principal, BTreeSet<Principal>)>,
+    on: Vec<(Securable, Vec<Securable>)>,
 }
 
 /// Found: the engine and what it must agree with say different things.
@@ -104,9 +110,12 @@ impl Checker {
         all.extend(rendering::relations(world, who.iter().chain([&stranger]), &on));
         all.extend(claims);
         let mut oracle = Oracle::load(casbin_rules::MODEL, all);
+        let asked = Asked {
+            who: who.iter().map(|one| (one.clone(), world.acts_as(one, &[]))).collect(),
+            on: on.iter().map(|one| (one.clone(), world.chain(one))).collect(),
+        };
         for _ in 0..self.sample {
-            let (principal, securable) = (random.pick(&who), random.pick(&on));
-            let privilege = self.telling(world, securable, random);
+            let (principal, securable, privilege) = self.question(world, &asked, random);
             self.decision(world, snapshot, &mut oracle, principal, securable, privilege)?;
         }
         for _ in 0..4 {
@@ -124,6 +133,25 @@ impl Checker {
         self.whole_set(world, snapshot, random.pick(&who), random.pick(&on))?;
         self.tally.judged += oracle.judged;
         Ok(())
+    }
+
+    /// Anything about anybody; or, as often, somebody whom some grant reaches, on what it reaches.
+    fn question<'a>(
+        &self,
+        world: &World,
+        asked: &'a Asked,
+        random: &mut Random,
+    ) -> (&'a Principal, &'a Securable, Privilege) {
+        let rules: Vec<&Rule> = world.rules.values().collect();
+        let (mut who, mut on) = (Vec::new(), Vec::new());
+        if !rules.is_empty() && random.one_in(2) {
+            let rule = random.pick(&rules);
+            who.extend(asked.who.iter().filter(|(_, acts_as)| acts_as.contains(&rule.principal)));
+            on.extend(asked.on.iter().filter(|(_, chain)| chain.contains(&rule.securable)));
+        }
+        let (principal, _) = if who.is_empty() { random.pick(&asked.who) } else { *random.pick(&who) };
+        let (securable, _) = if on.is_empty() { random.pick(&asked.on) } else { *random.pick(&on) };
+        (principal, securable, self.telling(world, securable, random))
     }
 
     /// Mostly a privilege that some grant of this world is about and that means something here.
