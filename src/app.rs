@@ -13,7 +13,7 @@ use crate::access::{
     AuditSink, Effect, GrantId, MalformedId, NewGrant, PolicyEdit, Principal, Privilege, Rule, Securable,
 };
 use crate::audit::Audit;
-use crate::backend::{BackendError, UpstreamShared};
+use crate::backend::{self, BackendError};
 use crate::classify::Manifest;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
@@ -76,7 +76,7 @@ pub struct App {
     pub records: Audit,
     pub sealer: Sealer,
     pub metrics: Metrics,
-    pub upstream: Arc<UpstreamShared>,
+    pub backend: backend::Shared,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     /// Refusals of callers that nobody knows.
@@ -117,7 +117,7 @@ impl App {
             policy: Policy::new(levels, Arc::clone(&clock), staleness, config.policy.casbin_sample),
             audit: records.sink(),
             sealer: Sealer::new(&store.secret("page-tokens").await?),
-            upstream: UpstreamShared::new(&config.mlflow)?,
+            backend: backend::Shared::open(&config, &clock).await?,
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

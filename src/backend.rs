@@ -5,28 +5,77 @@
 //! classification asks (which experiment owns this trace?); those are the gateway's own requests, under its
 //! own credential, and carry nothing of the caller's.
 //!
-//! [`Upstream`] is a real MLflow tracking server behind HTTP. [`spool`] reads a body whole where a
+//! [`Upstream`] is a real MLflow tracking server behind HTTP; [`Embedded`] is a tracking store of our own
+//! over SQLite or PostgreSQL. [`spool`] reads a body whole where a
 //! classifier must see all of it before anything is forwarded.
 
+mod embedded;
 mod error;
 mod spool;
 mod upstream;
 
+pub use embedded::{Embedded, EmbeddedShared};
 pub use error::BackendError;
 pub use spool::{SpoolError, SpoolLimits, spool};
 pub use upstream::{SetupError, Upstream, UpstreamShared};
 
+use std::rc::Rc;
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use serde_json::{Map, Value};
 
 use crate::access::{ExperimentId, TraceId};
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::policy::Permit;
 use crate::wire::{Body, Head, Reply};
 
 /// A permitted request in its canonical form; the target is rebuilt from `head.path` and `head.query`.
 #[derive(Debug)]
 pub struct Outgoing {
+    /// The manifest's name of the operation, such as `trace.get`.
+    pub operation: String,
+    /// The parameters of the path, decoded.
+    pub params: Vec<(String, String)>,
     pub head: Head,
+    /// The JSON body as it was classified and stamped, for those operations that have one.
+    pub json: Option<Map<String, Value>>,
+    /// The same as bytes.
     pub body: Body,
+}
+
+/// The configured store, from which each worker thread has a [`Backend`] made.
+#[derive(Debug, Clone)]
+pub enum Shared {
+    Upstream(Arc<UpstreamShared>),
+    Embedded(Arc<EmbeddedShared>),
+}
+
+impl Shared {
+    pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, OpenError> {
+        Ok(if config.mlflow.url.is_some() {
+            Self::Upstream(UpstreamShared::new(&config.mlflow)?)
+        } else {
+            Self::Embedded(EmbeddedShared::open(config, Arc::clone(clock)).await?)
+        })
+    }
+
+    pub fn for_worker(&self) -> Rc<dyn Backend> {
+        match self {
+            Self::Upstream(shared) => Rc::new(Upstream::new(Arc::clone(shared))),
+            Self::Embedded(shared) => Rc::new(Embedded::new(Arc::clone(shared))),
+        }
+    }
+}
+
+/// Why the configured store cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Upstream(#[from] SetupError),
+    #[error("the trace store cannot be opened: {0}")]
+    Embedded(#[from] crate::database::OpenError),
 }
 
 /// A thing that belongs to experiments without naming them in its id.

@@ -27,9 +27,10 @@ fn may_import(module: &str, other: &str) -> bool {
     let allowed: &[&str] = match module {
         "access" => &["clock"],
         "config" => LOWEST,
-        "telemetry" | "store" => WITH_CONFIG,
+        "telemetry" | "database" => WITH_CONFIG,
+        "store" => &["access", "clock", "wire", "config", "database"],
         "identity" | "classify" | "policy" | "audit" | "seal" => WITH_STORE,
-        "backend" => &["access", "clock", "wire", "config", "policy"],
+        "backend" => &["access", "clock", "wire", "config", "database", "policy"],
         "app" => BELOW_APP,
         "http" => return matches!(other, "http" | "app") || BELOW_APP.contains(&other),
         "cli" => return true,
@@ -47,9 +48,13 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("awc", &["backend"]),
     ("socket2", &["backend"]),
     ("casbin", &["policy"]),
+    ("object_store", &["backend"]),
+    ("opentelemetry_proto", &["backend"]),
+    ("prost", &["backend"]),
+    ("jiff", &["backend"]),
     ("csv", &["policy", "cli"]),
     ("hashbrown", &["policy"]),
-    ("sqlx", &["store"]),
+    ("sqlx", &["database", "store", "backend"]),
     ("jsonwebtoken", &["identity"]),
     ("reqwest", &["identity", "audit", "cli"]),
     ("aws_lc_rs", &["audit"]),
@@ -112,7 +117,8 @@ fn without_tests<'s>(path: &str, source: &'s str) -> &'s str {
     let for_tests = path.contains("/tests/")
         || path.contains("/policy/proof")
         || path.ends_with("/tests.rs")
-        || path.contains("/test_");
+        || path.contains("/test_")
+        || path.ends_with("/testing.rs");
     if for_tests || path.ends_with("config/describe.rs") || path.ends_with("/layers.rs") {
         return "";
     }

@@ -12,6 +12,7 @@ pub mod classify;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod database;
 pub mod http;
 pub mod identity;
 #[cfg(test)]

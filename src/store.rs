@@ -26,7 +26,6 @@ pub mod audit_index;
 mod change;
 mod claim_batch;
 mod claims;
-mod connection;
 mod edits;
 mod error;
 mod feed;
@@ -62,11 +61,12 @@ pub use read_policy::PolicyRow;
 pub use tokens::{NewToken, TokenRecord};
 
 use crate::config::database::DatabaseConfig;
+use crate::database::Database;
 
 /// A handle on the state; cloning it is cheap and gives the same state.
 #[derive(Debug, Clone)]
 pub struct Store {
-    database: connection::Database,
+    database: Database,
     claims: claim_batch::Claims,
     feed: feed::Source,
 }
@@ -75,7 +75,17 @@ impl Store {
     /// Opens the database that the configuration names, creates it when it is new, and brings it to this
     /// version. Must be called on the runtime that outlives all use of the store.
     pub async fn open(config: &DatabaseConfig, data_dir: &Path) -> Result<Self, StoreError> {
-        let database = connection::Database::open(config, data_dir).await?;
+        let database = match &config.url {
+            Some(url) => {
+                let migrations = sqlx::migrate!("migrations/postgres");
+                Database::open_postgres(url, config.max_connections, migrations).await?
+            }
+            None => {
+                let migrations = sqlx::migrate!("migrations/sqlite");
+                let file = data_dir.join("state.db");
+                Database::open_sqlite(&file, config.max_connections, &[], migrations).await?
+            }
+        };
         let claims = claim_batch::Claims::start(database.clone());
         let feed = feed::Source::new(config.url.as_deref())?;
         Ok(Self { database, claims, feed })

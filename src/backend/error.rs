@@ -21,6 +21,9 @@ pub enum BackendError {
     /// The caller's body stalled or ended before its declared length.
     #[error("the request body stalled or ended early")]
     RequestBody,
+    /// The store of our own failed: the log has the cause.
+    #[error("the trace store cannot be reached")]
+    Store,
     /// The request has a part that no HTTP request can carry.
     #[error("the request has a header or target that cannot be forwarded")]
     Unsendable,

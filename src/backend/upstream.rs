@@ -139,7 +139,7 @@ impl Upstream {
 #[async_trait(?Send)]
 impl Backend for Upstream {
     async fn forward(&self, _permit: Permit, request: Outgoing) -> Result<Reply, BackendError> {
-        let Outgoing { head, body } = request;
+        let Outgoing { head, body, .. } = request;
         let query = head.query.to_encoded();
         let separator = if query.is_empty() { "" } else { "?" };
         let target = format!("{}{separator}{query}", head.path.to_encoded());

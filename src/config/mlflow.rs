@@ -1,4 +1,5 @@
-//! `[mlflow]`: the MLflow tracking server that permitted calls are forwarded to.
+//! `[mlflow]`: the MLflow tracking server that permitted calls are forwarded to, or where Tracegate's own
+//! store keeps what it holds when there is none.
 //!
 //! ```toml
 //! [mlflow]
@@ -17,8 +18,13 @@ use serde::Deserialize;
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MlflowConfig {
-    /// Base URL, `http` or `https`; may have a base path. Needed in upstream mode.
+    /// Base URL of an MLflow tracking server, `http` or `https`; may have a base path. Without it Tracegate
+    /// keeps experiments, runs and traces in a store of its own.
     pub url: Option<String>,
+    /// Where the own store keeps artifacts and the payload of very large traces: a directory, or
+    /// `s3://BUCKET/PREFIX` (credentials and region from the usual `AWS_…` variables). A directory below
+    /// `server.data_dir` if absent; several replicas need one that all of them see.
+    pub artifacts: Option<String>,
     /// The gateway's own user name at the MLflow server (HTTP Basic).
     pub username: Option<String>,
     /// The password that goes with `username`.
@@ -54,6 +60,7 @@ impl Default for MlflowConfig {
     fn default() -> Self {
         Self {
             url: None,
+            artifacts: None,
             username: None,
             password: None,
             password_file: None,
@@ -78,6 +85,7 @@ impl fmt::Debug for MlflowConfig {
         formatter
             .debug_struct("MlflowConfig")
             .field("url", &self.url)
+            .field("artifacts", &self.artifacts)
             .field("username", &self.username)
             .field("password", &hidden(&self.password))
             .field("password_file", &self.password_file)

@@ -154,8 +154,15 @@ impl Call<'_> {
                 _ => std::mem::replace(&mut self.body, Body::Empty),
             }
         };
+        let outgoing = Outgoing {
+            operation: self.operation.name.clone(),
+            params: self.params.clone(),
+            head: self.head.clone(),
+            json: self.json.clone(),
+            body,
+        };
         let started = Instant::now();
-        let reply = self.backend.forward(permit, Outgoing { head: self.head.clone(), body }).await;
+        let reply = self.backend.forward(permit, outgoing).await;
         self.app.metrics.upstream(started.elapsed());
         let reply = reply?;
         // A page of a crashed server is no answer to an API client, and shows what is inside.

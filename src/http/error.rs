@@ -138,7 +138,9 @@ impl Refusal {
                 (503, "TEMPORARILY_UNAVAILABLE")
             }
             Self::Backend(BackendError::Timeout) => (504, "DEADLINE_EXCEEDED"),
-            Self::Backend(BackendError::Overloaded { .. }) => (503, "TEMPORARILY_UNAVAILABLE"),
+            Self::Backend(BackendError::Overloaded { .. } | BackendError::Store) => {
+                (503, "TEMPORARILY_UNAVAILABLE")
+            }
             Self::Backend(_) => (502, "TEMPORARILY_UNAVAILABLE"),
             Self::Internal(_) => (500, "INTERNAL_ERROR"),
         }

@@ -276,7 +276,14 @@ async fn public(
     let (decision, permit) = app.policy.view()?.authorize(None, &Requirement::Public)?;
     trail.decision(&decision);
     let permit = permit.ok_or_else(|| Refusal::Denied("nothing is public here".to_owned()))?;
-    let reply = backend.forward(permit, Outgoing { head, body: Body::Empty }).await?;
+    let outgoing = Outgoing {
+        operation: matched.operation.name.clone(),
+        params: matched.params.clone(),
+        head,
+        json: None,
+        body: Body::Empty,
+    };
+    let reply = backend.forward(permit, outgoing).await?;
     let reply = match matched.operation.handling {
         Handling::ServerInfo => handle::server_info(app, reply).await?,
         _ => reply,

@@ -9,7 +9,7 @@ use actix_web::{App as ActixApp, HttpRequest, HttpServer, web};
 
 use super::pipeline;
 use crate::app::App;
-use crate::backend::{Backend, Upstream};
+use crate::backend::Backend;
 
 /// A running gateway.
 pub struct Running {
@@ -36,7 +36,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     let mut server = HttpServer::new(move || {
         let app = Arc::clone(&shared);
         // One backend, and so one pool of connections, per worker.
-        let backend: Rc<dyn Backend> = Rc::new(Upstream::new(Arc::clone(&app.upstream)));
+        let backend: Rc<dyn Backend> = app.backend.for_worker();
         let serve = move |request: HttpRequest, payload: web::Payload| {
             pipeline::serve(Arc::clone(&app), Rc::clone(&backend), request, payload)
         };

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use serde_json::Value;
 use sqlx::{Any, Row, Transaction};
 
-use super::connection::{Database, Dialect};
 use super::error::StoreError;
 use super::groups::Nesting;
 use super::{Store, edits, feed, rows};
 use crate::access::{PolicyChange, PolicyEdit, Principal};
 use crate::clock::UnixMillis;
+use crate::database::{Database, Dialect};
 
 /// What a mutation did. When nothing changed, `version` is the one in force and before equals after.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,8 +4,8 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::claims::{self, Claim, Wanted};
-use super::connection::Database;
 use super::error::StoreError;
+use crate::database::Database;
 
 /// Calls that wait at most; more wait for a place.
 const QUEUE: usize = 1024;

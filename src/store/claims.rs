@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Transaction};
 
-use super::connection::Database;
 use super::error::StoreError;
 use super::{Store, rows};
 use crate::access::{ExperimentId, Principal, TraceId};
 use crate::clock::UnixMillis;
+use crate::database::Database;
 
 /// Traces in one statement, well below what either database takes in parameters.
 const CHUNK: usize = 500;

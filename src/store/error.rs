@@ -1,5 +1,7 @@
 //! Why the store did not do what it was asked.
 
+use crate::database::OpenError;
+
 /// `is_refusal` tells what the asker got wrong from what is wrong with the store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -54,6 +56,16 @@ impl StoreError {
             | Self::Database(_)
             | Self::Migration(_)
             | Self::Corrupt(_) => false,
+        }
+    }
+}
+
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Connect(error) => error.into(),
+            OpenError::Migrate(error) => Self::Migration(error.to_string()),
+            OpenError::Url | OpenError::File { .. } => Self::Unavailable(error.to_string()),
         }
     }
 }

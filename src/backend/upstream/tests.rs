@@ -35,7 +35,8 @@ fn outgoing(method: Method, path: &str, query: &str, headers: &[(&str, &str)], b
         all.push(name, value);
     }
     let (path, query) = (CanonicalPath::parse(path).unwrap(), Query::parse(query).unwrap());
-    Outgoing { head: Head { method, path, query, headers: all }, body }
+    let head = Head { method, path, query, headers: all };
+    Outgoing { operation: "test".to_owned(), params: Vec::new(), head, json: None, body }
 }
 
 async fn send(upstream: &Upstream, request: Outgoing) -> Result<Reply, BackendError> {

@@ -1,0 +1,167 @@
+//! A tracking store of our own: MLflow's API over SQLite or PostgreSQL, so that one binary is enough.
+//!
+//! It takes the same permitted calls as an MLflow server and gives the same answers, errors included.
+//! What it does not have answers 501 and names the upstream mode. Everything an answer acknowledges is
+//! durable: writes go through [`writer`], which commits many calls at once and answers after the commit.
+//!
+//! One file per noun; each has an `answer` that takes the operations of that noun. `request` reads
+//! parameters as MLflow's server does, `problem` is its way to say no.
+
+mod artifacts;
+mod assessments;
+mod datasets;
+mod experiments;
+mod label_schemas;
+mod logged_models;
+mod lookup;
+mod otlp;
+mod problem;
+mod registry;
+mod reply;
+mod request;
+mod review_queues;
+mod runs;
+mod scorers;
+mod search;
+mod server;
+#[cfg(test)]
+mod testing;
+mod traces;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::problem::Problem;
+use self::request::Request;
+use self::writer::Writer;
+use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
+use crate::access::{ExperimentId, TraceId};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::database::{Database, OpenError};
+use crate::policy::Permit;
+use crate::wire::Reply;
+
+/// The store as all workers share it.
+pub struct EmbeddedShared {
+    database: Database,
+    writer: Writer,
+    clock: Arc<dyn Clock>,
+    /// Where artifacts are kept: a directory, or the URL of an object store.
+    artifact_root: String,
+    /// For what is still being received.
+    scratch: PathBuf,
+}
+
+impl std::fmt::Debug for EmbeddedShared {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "EmbeddedShared({:?})", self.database.dialect)
+    }
+}
+
+impl EmbeddedShared {
+    /// Opens the store that the configuration names: `traces.db` in the data directory, or the tables beside
+    /// the state in PostgreSQL.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
+        let data_dir = &config.server.data_dir;
+        let connections = config.database.max_connections;
+        let database = match &config.database.url {
+            Some(url) => {
+                let migrations = numbered(sqlx::migrate!("migrations/traces_postgres"));
+                Database::open_postgres(url, connections, migrations).await?
+            }
+            None => {
+                let migrations = numbered(sqlx::migrate!("migrations/traces_sqlite"));
+                let pragmas = ["PRAGMA cache_size = -16384", "PRAGMA mmap_size = 268435456"];
+                Database::open_sqlite(&data_dir.join("traces.db"), connections, &pragmas, migrations).await?
+            }
+        };
+        let artifact_root =
+            config.mlflow.artifacts.clone().unwrap_or_else(|| text(&data_dir.join("artifacts")));
+        let writer = Writer::start(database.clone());
+        let store = Self { database, writer, clock, artifact_root, scratch: data_dir.clone() };
+        experiments::ensure_default(&store).await?;
+        Ok(Arc::new(store))
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The state's migrations may be in the same PostgreSQL database: these keep a table of their own.
+fn numbered(mut migrations: sqlx::migrate::Migrator) -> sqlx::migrate::Migrator {
+    migrations.dangerous_set_table_name("trace_migrations");
+    migrations
+}
+
+/// A worker's handle on the store.
+#[derive(Debug, Clone)]
+pub struct Embedded(Arc<EmbeddedShared>);
+
+impl Embedded {
+    pub fn new(shared: Arc<EmbeddedShared>) -> Self {
+        Self(shared)
+    }
+}
+
+/// Hands a call to the noun that its operation is about.
+async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
+    let noun = request.operation.split('.').next().unwrap_or_default();
+    match (noun, request.operation.as_str()) {
+        (_, "trace.search" | "trace.search_v2" | "trace.metrics" | "trace.correlation") => {
+            search::answer(store, request).await
+        }
+        (_, "otlp.export") => otlp::answer(store, request).await,
+        ("trace", _) => traces::answer(store, request).await,
+        ("assessment", _) => assessments::answer(store, request).await,
+        ("experiment", _) => experiments::answer(store, request).await,
+        ("run", _) => runs::answer(store, request).await,
+        ("artifact", _) => artifacts::answer(store, request).await,
+        ("logged_model", _) => logged_models::answer(store, request).await,
+        ("model" | "model_version", _) => registry::answer(store, request).await,
+        ("scorer", _) => scorers::answer(store, request).await,
+        ("label_schema", _) => label_schemas::answer(store, request).await,
+        ("review_queue", _) => review_queues::answer(store, request).await,
+        ("dataset", _) => datasets::answer(store, request).await,
+        ("server" | "ui", _) => server::answer(store, request).await,
+        _ => Err(Problem::not_offered(&request.operation)),
+    }
+}
+
+#[async_trait(?Send)]
+impl Backend for Embedded {
+    async fn forward(&self, permit: Permit, outgoing: Outgoing) -> Result<Reply, BackendError> {
+        let head_only = outgoing.head.method == crate::wire::Method::Head;
+        let request = Request::new(&permit, outgoing);
+        let reply = answer(&self.0, request).await.unwrap_or_else(Problem::into_reply);
+        Ok(if head_only { reply::without_body(reply) } else { reply })
+    }
+
+    async fn owners(&self, kind: Owned, id: &str) -> Result<Option<Vec<ExperimentId>>, BackendError> {
+        lookup::owners(&self.0, kind, id).await
+    }
+
+    async fn trace_marks(&self, trace: &TraceId) -> Result<Vec<(String, String)>, BackendError> {
+        lookup::trace_marks(&self.0, trace).await
+    }
+
+    async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError> {
+        lookup::experiment(&self.0, id).await
+    }
+
+    async fn experiment_by_name(&self, name: &str) -> Result<Option<ExperimentFacts>, BackendError> {
+        lookup::experiment_by_name(&self.0, name).await
+    }
+
+    async fn experiments(&self, page_token: Option<&str>) -> Result<ExperimentPage, BackendError> {
+        lookup::experiments(&self.0, page_token).await
+    }
+
+    async fn ready(&self) -> Result<(), BackendError> {
+        lookup::ready(&self.0).await
+    }
+}

@@ -1,0 +1,40 @@
+//! Answers of the store.
+
+use serde::Serialize;
+
+use super::problem::Problem;
+use crate::wire::{Body, Headers, Reply};
+
+/// 200 with a JSON body.
+pub fn json(value: &impl Serialize) -> Result<Reply, Problem> {
+    Ok(json_text(serde_json::to_vec(value).map_err(Problem::internal)?))
+}
+
+/// 200 with a body that is JSON already.
+pub fn json_text(text: impl Into<bytes::Bytes>) -> Reply {
+    with_body(200, "application/json", text)
+}
+
+/// 200 with `{}`.
+pub fn empty_object() -> Reply {
+    json_text("{}")
+}
+
+pub fn json_with_status(status: u16, value: &serde_json::Value) -> Reply {
+    with_body(status, "application/json", value.to_string())
+}
+
+pub fn with_body(status: u16, content_type: &str, body: impl Into<bytes::Bytes>) -> Reply {
+    let mut headers = Headers::default();
+    headers.set("content-type", content_type);
+    Reply { status, headers, body: Body::memory(body) }
+}
+
+/// The answer to HEAD: what GET would answer, without its body.
+pub fn without_body(reply: Reply) -> Reply {
+    let mut headers = reply.headers;
+    if let Some(length) = reply.body.length() {
+        headers.set("content-length", &length.to_string());
+    }
+    Reply { status: reply.status, headers, body: Body::Empty }
+}
