@@ -15,6 +15,7 @@ use std::ops::Range;
 
 use self::directory::Directory;
 use self::incoming::Incoming;
+pub(super) use self::incoming::collect;
 pub(super) use self::path::{SCRATCH, is_reserved};
 use self::path::{checked, directory_path};
 use self::remote::Remote;

@@ -100,3 +100,12 @@ pub(super) fn in_a_row(objects: Objects, paths: Vec<String>) -> BodyStream {
     });
     Box::pin(futures_util::TryStreamExt::try_flatten(opened))
 }
+
+/// A body that must be small, as a whole; nothing if it is longer than `limit`.
+pub(in crate::backend::embedded) async fn collect(
+    body: Body,
+    limit: usize,
+) -> Result<Option<Bytes>, Problem> {
+    let bytes = Incoming::new(body).next(limit + 1).await?.unwrap_or_default();
+    Ok((bytes.len() <= limit).then_some(bytes))
+}
