@@ -10,6 +10,7 @@
 mod artifacts;
 mod assessments;
 mod datasets;
+mod evaluation;
 mod experiments;
 mod filter;
 mod label_schemas;
