@@ -16,6 +16,7 @@ mod logged_models;
 mod lookup;
 mod otlp;
 mod problem;
+mod python;
 mod registry;
 mod reply;
 mod request;
