@@ -12,6 +12,7 @@ mod assessments;
 mod datasets;
 mod entries;
 mod experiments;
+mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
