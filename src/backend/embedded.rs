@@ -10,19 +10,23 @@
 mod artifacts;
 mod assessments;
 mod datasets;
+mod entries;
 mod evaluation;
 mod experiments;
 mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
+mod names;
 mod objects;
 mod otlp;
 mod problem;
+mod python;
 mod registry;
 mod reply;
 mod request;
 mod review_queues;
+mod rows;
 mod runs;
 mod scorers;
 mod search;
@@ -30,6 +34,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
