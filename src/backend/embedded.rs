@@ -10,15 +10,15 @@
 mod artifacts;
 mod assessments;
 mod datasets;
-mod evaluation;
 mod entries;
+mod evaluation;
 mod experiments;
 mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
-mod objects;
 mod names;
+mod objects;
 mod otlp;
 mod problem;
 mod python;

@@ -19,6 +19,7 @@ use super::filter::page::Search;
 use super::problem::Problem;
 use super::reply;
 use super::request::Request;
+use super::rows;
 use crate::wire::Reply;
 
 const MAX_NAME: usize = 250;
@@ -205,7 +206,7 @@ async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
         given => Some(Input::parse(given)?),
     };
     let now = store.clock.now().0;
-    let lock = evaluation::for_update(store);
+    let lock = rows::for_update(store.database.dialect);
     let updated = store.writer.write(move |connection| {
         Box::pin(async move {
             let row = by_id(&mut *connection, &id, lock).await?;

@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use self::values::{Kind, NewQueue};
 use super::EmbeddedShared;
-use super::evaluation::{self, python};
+use super::evaluation;
 use super::filter::Query;
 use super::filter::order::{Key, KeyKind, Order};
 use super::filter::page::Search;
 use super::problem::Problem;
+use super::python;
 use super::reply;
 use super::request::Request;
 use crate::database::Dialect;
@@ -185,7 +186,7 @@ async fn check_schemas(
     if missing.is_empty() {
         return Ok(());
     }
-    let missing = python::list_text(&missing);
+    let missing = python::repr_list(missing.iter().map(|id| id.as_str()));
     Err(Problem::invalid(format!("Label schema id(s) {missing} not found for experiment '{experiment}'.")))
 }
 

@@ -6,8 +6,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::USER;
-use crate::backend::embedded::evaluation::python;
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 
 const SOURCES: [&str; 5] = ["UNSPECIFIED", "TRACE", "HUMAN", "DOCUMENT", "CODE"];
 
@@ -53,7 +54,7 @@ impl Given {
         let tags = object("tags", record.remove("tags"))?.unwrap_or_default();
         let source = object("source", record.remove("source"))?.filter(|source| !source.is_empty());
         let source = source.map(|source| checked_source(index, source)).transpose()?;
-        let sorted = python::dumps_sorted(&Value::Object(inputs.clone()));
+        let sorted = python::json_sorted_spaced(&Value::Object(inputs.clone()));
         let hash = hex::encode(Sha256::digest(sorted));
         Ok(Self { inputs, outputs: record.remove("outputs"), expectations, tags, source, hash })
     }
@@ -76,7 +77,7 @@ fn checked_source(index: usize, source: Map<String, Value>) -> Result<Value, Pro
     if !SOURCES.contains(&kind.as_str()) {
         return Err(Problem::invalid(format!(
             "Invalid dataset record source type: {kind}. Valid source types: {}",
-            python::list_text(&SOURCES)
+            python::repr_list(SOURCES)
         )));
     }
     let data = match source.get("source_data") {

@@ -10,10 +10,12 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::merge::{Given, Record};
 use super::{digest, schema};
-use crate::backend::embedded::evaluation::{self, python};
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::filter::{Bind, Query};
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::Request;
+use crate::backend::embedded::rows;
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::database::Dialect;
 use crate::wire::Reply;
@@ -29,7 +31,8 @@ const PAGE: i64 = 1000;
 pub(super) async fn upsert(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
     let id = request.param("dataset_id").to_owned();
     let records = Given::all(request.required("records")?)?;
-    let (now, dialect, lock) = (store.clock.now().0, store.database.dialect, evaluation::for_update(store));
+    let (now, dialect, lock) =
+        (store.clock.now().0, store.database.dialect, rows::for_update(store.database.dialect));
     let upserted = store.writer.write(move |connection| {
         Box::pin(async move {
             let dataset =
@@ -76,7 +79,7 @@ pub(super) async fn upsert(store: &EmbeddedShared, request: &Request) -> Result<
 }
 
 fn profile(records: i64) -> Option<String> {
-    (records > 0).then(|| python::dumps(&json!({ "num_records": records })))
+    (records > 0).then(|| python::json_spaced(&json!({ "num_records": records })))
 }
 
 /// The records that have the same inputs as one of these.
@@ -107,7 +110,7 @@ async fn write(
     query.push(COLUMNS).push(") VALUES ");
     for (index, record) in records.enumerate() {
         query.push(if index > 0 { ", (" } else { "(" }).bind(dataset);
-        let json = |value: &Value| Some(Bind::Text(python::dumps(value)));
+        let json = |value: &Value| Some(Bind::Text(python::json_spaced(value)));
         let object = |map: Map<String, Value>| json(&Value::Object(map));
         for value in [
             Some(Bind::Text(record.id)),
@@ -191,7 +194,7 @@ pub(super) async fn list(store: &EmbeddedShared, request: &Request) -> Result<Re
         records.push(record.shown(dataset));
     }
     let mut page = Map::new();
-    page.insert("records".to_owned(), Value::String(python::dumps(&Value::Array(records))));
+    page.insert("records".to_owned(), Value::String(python::json_spaced(&Value::Array(records))));
     if let Some(end) = end.filter(|_| more) {
         page.insert("next_page_token".to_owned(), Value::String(STANDARD.encode(end)));
     }
@@ -211,7 +214,7 @@ fn cursor(token: &str) -> Result<(i64, String), Problem> {
 pub(super) async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
     let id = request.param("dataset_id").to_owned();
     let records = request.texts("dataset_record_ids")?;
-    let (dialect, lock) = (store.database.dialect, evaluation::for_update(store));
+    let (dialect, lock) = (store.database.dialect, rows::for_update(store.database.dialect));
     let deleted = store.writer.write(move |connection| {
         Box::pin(async move {
             let known = format!("SELECT records FROM evaluation_datasets WHERE dataset_id = $1{lock}");

@@ -4,14 +4,15 @@
 use serde_json::{Map, Value, json};
 
 use super::merge::Given;
-use crate::backend::embedded::evaluation::python;
+use crate::backend::embedded::evaluation;
+use crate::backend::embedded::python;
 
 /// The schema after records were added. Nothing for a dataset that never had any.
 pub(super) fn extended(existing: Option<&str>, records: &[Given]) -> Option<String> {
     if records.is_empty() && existing.is_none() {
         return None;
     }
-    let mut schema = existing.and_then(python::object).unwrap_or_else(|| {
+    let mut schema = existing.and_then(evaluation::object).unwrap_or_else(|| {
         let empty = || json!({});
         Map::from_iter([
             ("inputs".to_owned(), empty()),
@@ -36,7 +37,7 @@ pub(super) fn extended(existing: Option<&str>, records: &[Given]) -> Option<Stri
             extend(&mut schema, "expectations", expectations);
         }
     }
-    Some(python::dumps(&Value::Object(schema)))
+    Some(python::json_spaced(&Value::Object(schema)))
 }
 
 fn extend(schema: &mut Map<String, Value>, part: &str, fields: &Map<String, Value>) {

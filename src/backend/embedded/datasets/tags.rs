@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row as _};
 
-use crate::backend::embedded::evaluation::python;
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::filter::Query;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
@@ -24,7 +25,7 @@ pub(super) struct Tags(BTreeMap<String, String>);
 impl Tags {
     /// Reads the JSON object of a request. What is null is left out, what is no text becomes one.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let object = python::object(text)
+        let object = evaluation::object(text)
             .ok_or_else(|| Problem::invalid("`tags` must be the text of a JSON object"))?;
         let mut tags = BTreeMap::new();
         for (key, value) in object {
@@ -33,7 +34,7 @@ impl Tags {
                 Value::String(text) => text,
                 Value::Bool(true) => "True".to_owned(),
                 Value::Bool(false) => "False".to_owned(),
-                other => python::dumps(&other),
+                other => python::json_spaced(&other),
             };
             if key.contains('\0') || value.contains('\0') {
                 return Err(Problem::invalid("A tag cannot hold the character U+0000"));
@@ -56,7 +57,7 @@ impl Tags {
     pub fn to_text(&self) -> String {
         let tags: Map<String, Value> =
             self.0.iter().map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect();
-        python::dumps(&Value::Object(tags))
+        python::json_spaced(&Value::Object(tags))
     }
 
     pub async fn write(&self, connection: &mut AnyConnection, dataset: &str) -> Result<(), Problem> {

@@ -7,12 +7,14 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Executor, Row as _};
 
 use super::{PAGE, answer_page, by_id, page_end, values};
-use crate::backend::embedded::evaluation::{self, python};
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::filter::Query;
 use crate::backend::embedded::filter::order::{Key, KeyKind, Order};
 use crate::backend::embedded::filter::page::Search;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::Request;
+use crate::backend::embedded::rows;
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::database::Dialect;
 use crate::wire::Reply;
@@ -28,7 +30,7 @@ pub(super) async fn add(store: &EmbeddedShared, request: &Request) -> Result<Rep
     let queue = request.required("queue_id")?.to_owned();
     let items = values::items(&request.texts("item_ids")?)?;
     let now = store.clock.now().0;
-    let (dialect, lock) = (store.database.dialect, evaluation::for_update(store));
+    let (dialect, lock) = (store.database.dialect, rows::for_update(store.database.dialect));
     let added = store.writer.write(move |connection| {
         Box::pin(async move {
             // Locked against a change of the questions, which items forbid.
@@ -47,7 +49,7 @@ pub(super) async fn add(store: &EmbeddedShared, request: &Request) -> Result<Rep
                 return Err(Problem::missing(format!(
                     "Cannot attach trace(s) {} to review queue '{queue}': they do not exist in experiment \
                      '{experiment}'.",
-                    python::list_text(&strange)
+                    python::repr_list(strange.iter().map(|item| item.as_str()))
                 )));
             }
             let mut attached = HashMap::new();
@@ -175,7 +177,7 @@ pub(super) async fn set_status(store: &EmbeddedShared, request: &Request) -> Res
             )));
         }
     }
-    let (now, lock) = (store.clock.now().0, evaluation::for_update(store));
+    let (now, lock) = (store.clock.now().0, rows::for_update(store.database.dialect));
     let set = store.writer.write(move |connection| {
         Box::pin(async move {
             by_id(&mut *connection, &queue, "").await?;

@@ -8,6 +8,7 @@ use crate::backend::embedded::EmbeddedShared;
 use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
+use crate::backend::embedded::rows;
 use crate::wire::Reply;
 
 pub(super) async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
@@ -20,7 +21,8 @@ pub(super) async fn update(store: &EmbeddedShared, request: &Request) -> Result<
     let schemas = list("update_schema_ids", "schema_ids")?;
     let name = request.text("name")?.map(str::to_owned);
     let owner = request.text("new_owner")?.map(str::to_owned);
-    let (now, dialect, lock) = (store.clock.now().0, store.database.dialect, evaluation::for_update(store));
+    let (now, dialect, lock) =
+        (store.clock.now().0, store.database.dialect, rows::for_update(store.database.dialect));
     let queue = id.clone();
     let updated = store.writer.write(move |connection| {
         Box::pin(async move {

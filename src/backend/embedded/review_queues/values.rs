@@ -1,8 +1,8 @@
 //! The values of queues, checked and in the form in which they are kept.
 
-use crate::backend::embedded::evaluation::{self, python};
-use crate::backend::embedded::filter::python_text;
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::Request;
 
 const MAX_NAME: usize = 250;
@@ -67,8 +67,8 @@ impl NewQueue {
                     return Err(Problem::invalid(format!(
                         "A user queue must have exactly one assigned user equal to its name; got name={} and \
                          users={}.",
-                        python_text(&name),
-                        python::list_text(&users)
+                        python::repr(&name),
+                        python::repr_list(users.iter().map(String::as_str))
                     )));
                 }
                 if !schemas.is_empty() {
