@@ -6,7 +6,6 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::USER;
-use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::python;
 

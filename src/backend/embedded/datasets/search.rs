@@ -10,6 +10,7 @@ use crate::backend::embedded::filter::{
     self, Clause, Comparator, Number, OrderBy, Query, Rules, Value as Compared, python_set, unquote_key,
 };
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
@@ -60,6 +61,12 @@ pub(super) async fn search(store: &EmbeddedShared, request: &Request) -> Result<
 }
 
 fn compare(query: &mut Query, clause: &Clause<'_>) -> Result<(), Problem> {
+    if clause.asks_for_null() && clause.identifier.split().0.is_none() {
+        let key = python::repr(clause.identifier.text);
+        return Err(clause.identifier.refuse(format!(
+            "IS NULL / IS NOT NULL is only supported for tags and params, not for 'attribute' {key}"
+        )));
+    }
     match clause.identifier.split() {
         (None, key) => {
             let key = unquote_key(key);
@@ -77,8 +84,9 @@ fn compare(query: &mut Query, clause: &Clause<'_>) -> Result<(), Problem> {
         (Some("tags"), key) => {
             let comparator =
                 clause.one_of(&TEXT, |asked, _| format!("Invalid comparator for tag: {asked}"))?;
-            let value =
-                clause.text_value(|found| format!("Expected a quoted string value for tag. Got {found}"))?;
+            let value = clause.text_value(|found| {
+                format!("Expected a quoted string value for tag (e.g. 'my-value'). Got value {found}")
+            })?;
             query.push(
                 " AND EXISTS (SELECT 1 FROM evaluation_dataset_tags t WHERE t.dataset_id = d.dataset_id",
             );

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::python;
 use crate::backend::embedded::request::{integer, wrong_type};

@@ -5,7 +5,6 @@ use sqlx::Row as _;
 
 use super::{Kind, answer_one, by_id, check_schemas, set_schemas, set_users, taken, values};
 use crate::backend::embedded::EmbeddedShared;
-use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::rows;
