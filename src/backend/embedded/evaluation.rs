@@ -86,6 +86,14 @@ pub(super) fn search_size(size: Option<i64>, default: i64) -> Result<i64, Proble
     }
 }
 
+/// What a write that met a name of somebody else's, given at the same moment, is to be told.
+pub(super) fn or_taken(error: sqlx::Error, taken: impl FnOnce() -> Problem) -> Problem {
+    match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => taken(),
+        _ => error.into(),
+    }
+}
+
 /// Refuses the one character that PostgreSQL's texts cannot hold, wherever it is.
 pub(super) fn refuse_nul(request: &Request) -> Result<(), Problem> {
     let query = request.head.query.pairs().iter().any(|(_, value)| value.contains('\0'));

@@ -119,7 +119,7 @@ fn text(query: &mut Query, clause: &Clause<'_>, key: &str, column: &str) -> Resu
         let only = || "List values for 'name' are only supported with the IN comparator.".to_owned();
         if key != "name" {
             return Err(piece
-                .refuse(format!("Expected a quoted string value for attributes. Got value {}", piece.text)));
+                .refuse("Only ['name'] attributes support comparison with a list of quoted string values."));
         }
         let comparator = clause.one_of(&[Comparator::In], |_, _| only())?;
         return query.compare(column, comparator, &Compared::Texts(piece.list()?));

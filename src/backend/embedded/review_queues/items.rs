@@ -40,6 +40,7 @@ pub(super) async fn add(store: &EmbeddedShared, request: &Request) -> Result<Rep
             for some in items.chunks(CHUNK) {
                 let mut query = Query::new(dialect, "SELECT trace_id FROM traces WHERE experiment_id = ");
                 query.bind(experiment).push(" AND trace_id IN ").bind_all(some.iter().map(String::as_str));
+                query.push(rows::for_share(dialect));
                 for row in query.fetch_all(&mut *connection).await? {
                     known.insert(row.try_get::<String, _>(0)?);
                 }

@@ -5,6 +5,7 @@ use sqlx::Row as _;
 
 use super::{Kind, answer_one, by_id, check_schemas, set_schemas, set_users, taken, values};
 use crate::backend::embedded::EmbeddedShared;
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::rows;
@@ -37,19 +38,6 @@ pub(super) async fn update(store: &EmbeddedShared, request: &Request) -> Result<
             let experiment: i64 = row.try_get(1)?;
             let owner = owner.as_deref().map(values::owner).transpose()?;
             let name = name.as_deref().map(values::custom_name).transpose()?;
-            if let Some(name) = &name {
-                let other: Option<i64> = sqlx::query_scalar(
-                    "SELECT 1 FROM review_queues WHERE experiment_id = $1 AND name_key = $2 AND queue_id <> $3",
-                )
-                .bind(experiment)
-                .bind(name.to_lowercase())
-                .bind(&id)
-                .fetch_optional(&mut *connection)
-                .await?;
-                if other.is_some() {
-                    return Err(taken(name));
-                }
-            }
             if let Some(users) = users {
                 set_users(connection, &id, &values::users(&users)?).await?;
             }
@@ -75,12 +63,13 @@ pub(super) async fn update(store: &EmbeddedShared, request: &Request) -> Result<
                  created_by = COALESCE($4, created_by), last_update_time = $5 WHERE queue_id = $1",
             )
             .bind(&id)
-            .bind(name)
+            .bind(&name)
             .bind(key)
             .bind(owner)
             .bind(now)
             .execute(connection)
-            .await?;
+            .await
+            .map_err(|error| evaluation::or_taken(error, || taken(name.as_deref().unwrap_or_default())))?;
             Ok(())
         })
     });
