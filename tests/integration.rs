@@ -40,6 +40,9 @@ mod levels;
 #[path = "integration/live_matrix.rs"]
 mod live_matrix;
 #[cfg(test)]
+#[path = "integration/multipart.rs"]
+mod multipart;
+#[cfg(test)]
 #[path = "integration/pages.rs"]
 mod pages;
 #[cfg(test)]
