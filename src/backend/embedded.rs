@@ -15,6 +15,7 @@ mod label_schemas;
 mod logged_models;
 mod lookup;
 mod otlp;
+mod pairs;
 mod problem;
 mod python;
 mod registry;

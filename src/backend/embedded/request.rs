@@ -93,9 +93,9 @@ impl Request {
         }
         match self.json.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(values)) => values
+            Some(list @ Value::Array(values)) => values
                 .iter()
-                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value)))
+                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, list)))
                 .collect(),
             Some(other) => Err(wrong_type(name, other)),
         }
