@@ -11,6 +11,7 @@ mod artifacts;
 mod assessments;
 mod datasets;
 mod experiments;
+mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
