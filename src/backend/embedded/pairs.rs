@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
-use super::problem::Problem;
-use super::request::{Request, wrong_type};
+use super::rows::{self, placeholders};
 
-/// Rows of one statement; databases limit how many values one may bind.
-const ROWS: usize = 1000;
+/// Owners of one statement; databases limit how many values one may bind.
+const OWNERS: usize = 1000;
 
 pub type Pair = (String, String);
 
@@ -20,23 +19,6 @@ pub type Pair = (String, String);
 pub struct Table {
     pub name: &'static str,
     pub owner: &'static str,
-}
-
-/// A list of pairs of the body; what is missing in one is empty, as protobuf has it.
-pub fn of_request(request: &Request, name: &str) -> Result<Vec<Pair>, Problem> {
-    let refused = || wrong_type(name, request.json.get(name).unwrap_or(&Value::Null));
-    let text = |entry: &Value, field: &str| match entry.get(field) {
-        None | Some(Value::Null) => Ok(String::new()),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(_) => Err(refused()),
-    };
-    let list = request.list(name)?;
-    list.iter()
-        .map(|entry| match entry {
-            Value::Object(_) => Ok((text(entry, "key")?, text(entry, "value")?)),
-            _ => Err(refused()),
-        })
-        .collect()
 }
 
 /// Of pairs with the same key the last one.
@@ -63,15 +45,12 @@ impl Table {
     /// Writes pairs with different keys over those that are there.
     pub async fn put(self, connection: &mut AnyConnection, owner: i64, pairs: &[Pair]) -> sqlx::Result<()> {
         let Self { name, owner: column } = self;
-        for some in pairs.chunks(ROWS) {
-            let rows = tuples(some.len(), 3);
-            let statement = format!(
-                "INSERT INTO {name} ({column}, key, value) VALUES {rows} \
-                 ON CONFLICT ({column}, key) DO UPDATE SET value = excluded.value"
-            );
-            let mut query = sqlx::query(AssertSqlSafe(statement));
+        for some in pairs.chunks(rows::CHUNK) {
+            let insert = format!("INSERT INTO {name} ({column}, key, value) VALUES");
+            let again = format!("ON CONFLICT ({column}, key) DO UPDATE SET value = excluded.value");
+            let mut query = rows::many(&insert, some.len(), 3, &again);
             for (key, value) in some {
-                query = query.bind(owner).bind(key).bind(value);
+                query = query.bind(owner).bind(key.clone()).bind(value.clone());
             }
             query.execute(&mut *connection).await?;
         }
@@ -111,24 +90,15 @@ pub async fn rows_of(
     order: &str,
     numbers: &[i64],
 ) -> sqlx::Result<Vec<AnyRow>> {
-    let mut rows = Vec::new();
-    for some in numbers.chunks(ROWS) {
-        let list = tuples(1, some.len());
+    let mut found = Vec::new();
+    for some in numbers.chunks(OWNERS) {
+        let list = placeholders(1, some.len());
         let statement = format!("{select} WHERE {column} IN {list} ORDER BY {column}, {order}");
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for number in some {
             query = query.bind(number);
         }
-        rows.extend(query.fetch_all(&mut *connection).await?);
+        found.extend(query.fetch_all(&mut *connection).await?);
     }
-    Ok(rows)
-}
-
-/// `($1, $2), ($3, $4)`: so many rows of so many values.
-fn tuples(rows: usize, values: usize) -> String {
-    let row = |row: usize| {
-        let values: Vec<String> = (1..=values).map(|value| format!("${}", row * values + value)).collect();
-        format!("({})", values.join(", "))
-    };
-    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+    Ok(found)
 }

@@ -4,9 +4,9 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::super::EmbeddedShared;
 use super::super::pairs::{self, Pair};
-use super::super::problem::{Code, Problem};
+use super::super::problem::Problem;
 use super::super::request::Request;
-use super::super::{python, reply};
+use super::super::{entries, python, reply};
 use super::read::{self, MODEL, Model};
 use super::{IS_PROMPT, MODEL_TAGS, names};
 use crate::wire::Reply;
@@ -17,7 +17,7 @@ const INSERT: &str = "INSERT INTO registered_models (name, description, creation
 
 pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
     let name = request.required("name")?.to_owned();
-    let tags = pairs::last_of_each(pairs::of_request(request, "tags")?);
+    let tags = pairs::last_of_each(entries::pairs(request, "tags")?);
     let description = request.text("description")?.unwrap_or_default().to_owned();
     names::model(&name)?;
     for tag in &tags {

@@ -1,11 +1,10 @@
 //! What names, keys, aliases and version numbers may be, in MLflow's words.
 
+use super::super::names::{self, NAME_LIMIT, check_length as length};
 use super::super::pairs::Pair;
 use super::super::problem::Problem;
-use super::super::python;
 
-/// Tags: longest key and value, in characters.
-const KEY: usize = 250;
+/// Longest value of a tag, in characters.
 const VALUE: usize = 100_000;
 const ALIAS: usize = 255;
 /// Longest name of a model, in characters: what an index of PostgreSQL surely takes.
@@ -23,7 +22,8 @@ pub fn model(name: &str) -> Result<(), Problem> {
             "Invalid model name '{name}'. Names cannot contain '/' or ':'."
         )));
     }
-    no_other_path("name", name)?;
+    // Any other character is fine here, so the name is checked for what it is as a path alone.
+    names::check_path("name", name)?;
     length("name", NAME, name)
 }
 
@@ -37,27 +37,18 @@ pub fn new_model(name: &str) -> Result<(), Problem> {
 
 /// Checks the key of a tag.
 pub fn tag_key(key: &str) -> Result<(), Problem> {
-    // A Python `$` lets a newline follow.
-    let line = key.strip_suffix('\n').unwrap_or(key);
-    if !line.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '/' | '.' | '-' | ' ' | ':')) {
-        return Err(Problem::invalid(format!(
-            "Invalid value {} for parameter 'key' supplied: Names may only contain alphanumerics, underscores \
-             (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).",
-            python::json_text(key)
-        )));
-    }
-    no_other_path("key", key)
+    names::check("key", key)
 }
 
 pub fn model_tag((key, value): &Pair) -> Result<(), Problem> {
     tag_key(key)?;
-    length("key", KEY, key)?;
+    length("key", NAME_LIMIT, key)?;
     length("value", VALUE, value)
 }
 
 pub fn version_tag((key, value): &Pair) -> Result<(), Problem> {
     tag_key(key)?;
-    length("key", KEY, key)?;
+    length("key", NAME_LIMIT, key)?;
     if key == PROMPT_TEXT && length("value", VALUE, value).is_err() {
         return Err(Problem::invalid(format!("Prompt text exceeds max length of {VALUE} characters.")));
     }
@@ -109,48 +100,4 @@ pub fn no_model(name: &str) -> Problem {
 
 pub fn no_version(name: &str, version: i64) -> Problem {
     Problem::missing(format!("Model Version (name={name}, version={version}) not found"))
-}
-
-fn length(what: &str, limit: usize, text: &str) -> Result<(), Problem> {
-    // Bytes first: counting the characters of every long text would be wasted.
-    if text.len() <= limit || text.chars().nth(limit).is_none() {
-        return Ok(());
-    }
-    Err(Problem::invalid(format!("'{what}' exceeds the maximum length of {limit} characters")))
-}
-
-/// A name may become part of a path, where it must stay the same name.
-fn no_other_path(parameter: &str, name: &str) -> Result<(), Problem> {
-    let normal = normal_path(name);
-    if normal == name && normal != "." && !normal.starts_with("..") && !normal.starts_with('/') {
-        return Ok(());
-    }
-    Err(Problem::invalid(format!(
-        "Invalid value {} for parameter '{parameter}' supplied: Names may be treated as files in certain cases, \
-         and must not resolve to other names when treated as such. This name would resolve to {}",
-        python::json_text(name),
-        python::repr(&normal)
-    )))
-}
-
-/// A path without empty parts, `.` and what `..` takes back. Two leading slashes stay two.
-fn normal_path(path: &str) -> String {
-    let root = match path.bytes().take_while(|byte| *byte == b'/').count() {
-        0 => "",
-        2 => "//",
-        _ => "/",
-    };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
-        match parts.last() {
-            _ if part != ".." => parts.push(part),
-            Some(&"..") => parts.push(part),
-            None if root.is_empty() => parts.push(part),
-            _ => {
-                parts.pop();
-            }
-        }
-    }
-    let normal = format!("{root}{}", parts.join("/"));
-    if normal.is_empty() { ".".to_owned() } else { normal }
 }

@@ -7,7 +7,7 @@ use super::super::EmbeddedShared;
 use super::super::pairs::{self, Pair};
 use super::super::problem::Problem;
 use super::super::request::Request;
-use super::super::{logged_models, reply};
+use super::super::{entries, logged_models, reply};
 use super::read::{self, Version};
 use super::source::{self, Origin, Resolved};
 use super::{VERSION_TAGS, names, says_prompt, stages};
@@ -27,7 +27,7 @@ pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let name = request.required("name")?.to_owned();
     let source = request.required("source")?.to_owned();
     let run_id = text("run_id")?;
-    let tags = pairs::last_of_each(pairs::of_request(request, "tags")?);
+    let tags = pairs::last_of_each(entries::pairs(request, "tags")?);
     let run_link = text("run_link")?.unwrap_or_default();
     let description = text("description")?.unwrap_or_default();
     let model_id = text("model_id")?;
