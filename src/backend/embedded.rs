@@ -19,6 +19,7 @@ mod lookup;
 mod names;
 mod objects;
 mod otlp;
+mod pages;
 mod pairs;
 mod problem;
 mod python;

@@ -61,8 +61,7 @@ impl Table {
     pub async fn delete(self, connection: &mut AnyConnection, owner: i64, key: &str) -> sqlx::Result<bool> {
         let Self { name, owner: column } = self;
         let statement = format!("DELETE FROM {name} WHERE {column} = $1 AND key = $2");
-        let deleted =
-            sqlx::query(AssertSqlSafe(statement)).bind(owner).bind(key).execute(connection).await?;
+        let deleted = sqlx::query(AssertSqlSafe(statement)).bind(owner).bind(key).execute(connection).await?;
         Ok(deleted.rows_affected() > 0)
     }
 

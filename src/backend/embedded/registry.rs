@@ -63,7 +63,10 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
 
 /// Whether tags make what has them a prompt.
 fn says_prompt(tags: &[Pair]) -> bool {
-    tags.iter().rev().find(|(key, _)| key == IS_PROMPT).is_some_and(|(_, value)| value.to_lowercase() == "true")
+    tags.iter()
+        .rev()
+        .find(|(key, _)| key == IS_PROMPT)
+        .is_some_and(|(_, value)| value.to_lowercase() == "true")
 }
 
 #[cfg(test)]

@@ -84,9 +84,8 @@ pub fn version(text: &str) -> Result<i64, Problem> {
     let refuse = || Problem::invalid(format!("Parameter 'version' must be an integer, got '{text}'."));
     let trimmed = text.trim();
     let digits = trimmed.strip_prefix(['+', '-']).unwrap_or(trimmed);
-    let plain = !digits.is_empty() && digits.split('_').all(|part| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    let plain = !digits.is_empty()
+        && digits.split('_').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if !plain {
         return Err(refuse());
     }

@@ -58,11 +58,12 @@ impl Model {
     /// The model of a name, which is checked first.
     pub async fn named(connection: &mut AnyConnection, name: &str) -> Result<Self, Problem> {
         names::model(name)?;
-        let row = sqlx::query(AssertSqlSafe(format!("SELECT {MODEL} FROM registered_models m WHERE m.name = $1")))
-            .bind(name)
-            .fetch_optional(connection)
-            .await?
-            .ok_or_else(|| names::no_model(name))?;
+        let row =
+            sqlx::query(AssertSqlSafe(format!("SELECT {MODEL} FROM registered_models m WHERE m.name = $1")))
+                .bind(name)
+                .fetch_optional(connection)
+                .await?
+                .ok_or_else(|| names::no_model(name))?;
         Ok(Self::of(&row)?)
     }
 }
@@ -86,11 +87,7 @@ impl Version {
     }
 
     /// A version by its model's name and its number.
-    pub async fn numbered(
-        connection: &mut AnyConnection,
-        name: &str,
-        version: i64,
-    ) -> Result<Self, Problem> {
+    pub async fn numbered(connection: &mut AnyConnection, name: &str, version: i64) -> Result<Self, Problem> {
         let select = format!("SELECT {VERSION} {OF_VERSIONS} WHERE m.name = $1 AND v.version = $2");
         let row = sqlx::query(AssertSqlSafe(select))
             .bind(name)
@@ -145,7 +142,8 @@ pub async fn versions_with_aliases(
     for (alias, version) in aliases_of(connection, &models).await?.into_values().flatten() {
         aliases.entry(version).or_default().push(alias);
     }
-    let shown = |version: &Version| version.to_json(tags.get(&version.version_no), aliases.get(&version.version));
+    let shown =
+        |version: &Version| version.to_json(tags.get(&version.version_no), aliases.get(&version.version));
     Ok(versions.iter().map(shown).collect())
 }
 
@@ -183,7 +181,8 @@ pub async fn models(connection: &mut AnyConnection, models: &[Model]) -> Result<
             shown["tags"] = to_json(tags);
         }
         if let Some(aliases) = aliases.get(number) {
-            let show = |(alias, version): &(String, i64)| json!({ "alias": alias, "version": version.to_string() });
+            let show =
+                |(alias, version): &(String, i64)| json!({ "alias": alias, "version": version.to_string() });
             shown["aliases"] = aliases.iter().map(show).collect();
         }
         shown
@@ -198,7 +197,10 @@ pub async fn model(connection: &mut AnyConnection, model: &Model) -> Result<Valu
 }
 
 /// The latest version of each stage of each model, the stage whose first version is oldest first.
-pub async fn latest_versions(connection: &mut AnyConnection, models: &[i64]) -> Result<Vec<Version>, Problem> {
+pub async fn latest_versions(
+    connection: &mut AnyConnection,
+    models: &[i64],
+) -> Result<Vec<Version>, Problem> {
     // Four look-ups for each model, however many versions it has.
     let highest = super::stages::ALL.map(|stage| {
         format!(
@@ -210,7 +212,8 @@ pub async fn latest_versions(connection: &mut AnyConnection, models: &[i64]) -> 
          ON v.model_no = m.model_no AND v.version IN ({})",
         highest.join(", ")
     );
-    let first = "(SELECT min(w.version) FROM model_versions w WHERE w.model_no = v.model_no AND w.stage = v.stage)";
+    let first =
+        "(SELECT min(w.version) FROM model_versions w WHERE w.model_no = v.model_no AND w.stage = v.stage)";
     let rows = rows_of(connection, &select, "m.model_no", first, models).await?;
     Ok(rows.iter().map(Version::of).collect::<Result<_, _>>()?)
 }

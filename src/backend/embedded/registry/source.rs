@@ -76,12 +76,14 @@ pub async fn resolve(
     let mut storage_location = source.clone();
     if Uri::parse(&source, Fragments::Apart).scheme == "models" {
         let target = match ModelUri::parse(&source) {
-            Some(ModelUri::Logged(model_id)) => logged_models::origin(connection, model_id).await.map(|model| {
-                if run_id.is_empty() {
-                    run_id = model.source_run_id;
-                }
-                model.artifact_location
-            }),
+            Some(ModelUri::Logged(model_id)) => {
+                logged_models::origin(connection, model_id).await.map(|model| {
+                    if run_id.is_empty() {
+                        run_id = model.source_run_id;
+                    }
+                    model.artifact_location
+                })
+            }
             Some(ModelUri::Version(name, version)) => {
                 Version::numbered(connection, name, names::version(version)?)
                     .await
@@ -156,7 +158,11 @@ async fn latest(connection: &mut AnyConnection, name: &str, stage: Option<&str>)
 }
 
 /// The source is in the run that the request names, or in no run.
-async fn check_against_run(connection: &mut AnyConnection, source: &str, run_id: &str) -> Result<(), Problem> {
+async fn check_against_run(
+    connection: &mut AnyConnection,
+    source: &str,
+    run_id: &str,
+) -> Result<(), Problem> {
     if is_local(source)? {
         let root = match run_id {
             "" => None,
@@ -245,10 +251,8 @@ fn must_contain(source: &str, parameter: &str) -> Problem {
 fn is_local(source: &str) -> Result<bool, Problem> {
     let uri = Uri::parse(source, Fragments::Apart);
     let host = uri.host();
-    let remote = !host.is_empty()
-        && host != "."
-        && !host.starts_with("localhost")
-        && !host.starts_with("127.0.0.1");
+    let remote =
+        !host.is_empty() && host != "." && !host.starts_with("localhost") && !host.starts_with("127.0.0.1");
     match uri.scheme.as_str() {
         "" => Ok(true),
         "file" if remote => Err(Problem::invalid(format!(
@@ -264,7 +268,8 @@ fn local_within(source: &str, root: Option<&str>, parameter: &str) -> Result<(),
     let plain = |text: &str| {
         let path = without_escapes(Uri::parse(text, Fragments::Apart).path, false);
         let absolute = path.starts_with('/') && !path.split('/').any(|part| matches!(part, "." | ".."));
-        absolute.then(|| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>())
+        absolute
+            .then(|| path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>())
     };
     let root = root.filter(|root| matches!(is_local(root), Ok(true)));
     if let (Some(root), Some(path)) = (root.and_then(plain), plain(source))

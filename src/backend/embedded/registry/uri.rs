@@ -46,7 +46,11 @@ impl<'a> Uri<'a> {
 
     /// The parts of the path, each without escapes however often it was escaped.
     pub fn parts(&self) -> Vec<String> {
-        self.path.split('/').filter(|part| !part.is_empty()).map(|part| without_escapes(part, false)).collect()
+        self.path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(|part| without_escapes(part, false))
+            .collect()
     }
 
     /// Whether this names what `root` names or something below it.
