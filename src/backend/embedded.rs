@@ -35,6 +35,7 @@ mod server;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};

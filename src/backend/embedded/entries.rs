@@ -38,11 +38,7 @@ fn list<'v>(items: &'v [Value], name: &str) -> Result<Vec<(String, &'v Map<Strin
 }
 
 /// A text of such an object, if it is there.
-pub fn text<'v>(
-    object: &'v Map<String, Value>,
-    path: &str,
-    name: &str,
-) -> Result<Option<&'v str>, Problem> {
+pub fn text<'v>(object: &'v Map<String, Value>, path: &str, name: &str) -> Result<Option<&'v str>, Problem> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

@@ -6,6 +6,7 @@ mod datasets;
 mod delete;
 mod read;
 mod rules;
+mod search;
 mod tags;
 mod write;
 
@@ -36,6 +37,7 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
         "experiment.create" => write::create(store, &request).await,
         "experiment.get" => read::get(store, &request).await,
         "experiment.get_by_name" => read::get_by_name(store, &request).await,
+        "experiment.search" | "experiment.search_get" => search::search(store, &request).await,
         "experiment.update" => write::rename(store, &request).await,
         "experiment.tag_set" => tags::set(store, &request).await,
         "experiment.tag_delete" => tags::delete(store, &request).await,

@@ -37,7 +37,9 @@ pub fn numbers_of(dialect: Dialect, placeholder: &str) -> String {
     match dialect {
         Dialect::Sqlite => format!("(SELECT value FROM json_each({placeholder}))"),
         Dialect::Postgres => {
-            format!("(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({placeholder} AS JSON)))")
+            format!(
+                "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({placeholder} AS JSON)))"
+            )
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) mod random_names;
 mod read;
 mod row;
 mod sample;
+mod search;
 mod tags;
 mod update;
 
@@ -32,6 +33,7 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
     match request.operation.as_str() {
         "run.create" => create::create(store, &request).await,
         "run.get" => read::get(store, &request).await,
+        "run.search" => search::search(store, &request).await,
         "run.update" => update::update(store, &request).await,
         "run.delete" => lifecycle::delete(store, &request).await,
         "run.restore" => lifecycle::restore(store, &request).await,

@@ -109,7 +109,8 @@ pub async fn load_tags(
          ORDER BY experiment_id, key",
         rows::numbers_of(dialect, "$1")
     );
-    let tags = sqlx::query(AssertSqlSafe(text)).bind(json!(numbers).to_string()).fetch_all(connection).await?;
+    let tags =
+        sqlx::query(AssertSqlSafe(text)).bind(json!(numbers).to_string()).fetch_all(connection).await?;
     for row in tags {
         if let Some(place) = places.get(&row.try_get::<i64, _>(0)?) {
             experiments[*place].tags.push(Tag { key: row.try_get(1)?, value: row.try_get(2)? });

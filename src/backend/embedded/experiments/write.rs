@@ -116,10 +116,11 @@ async fn rename_active(
     if renamed.rows_affected() > 0 {
         return Ok(());
     }
-    let known: Option<i64> = sqlx::query_scalar("SELECT experiment_id FROM experiments WHERE experiment_id = $1")
-        .bind(experiment)
-        .fetch_optional(connection)
-        .await?;
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT experiment_id FROM experiments WHERE experiment_id = $1")
+            .bind(experiment)
+            .fetch_optional(connection)
+            .await?;
     Err(match known {
         Some(_) => Problem::new(Code::InvalidState, "Cannot rename a non-active experiment."),
         None => super::missing(experiment),

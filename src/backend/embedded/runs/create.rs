@@ -81,8 +81,7 @@ async fn artifact_root(
         rows::for_share(dialect)
     );
     let found = sqlx::query(AssertSqlSafe(text)).bind(experiment).fetch_optional(connection).await?;
-    let row =
-        found.ok_or_else(|| Problem::missing(format!("No Experiment with id={experiment} exists")))?;
+    let row = found.ok_or_else(|| Problem::missing(format!("No Experiment with id={experiment} exists")))?;
     must_be_active(experiment, row.try_get(0)?)?;
     Ok(row.try_get(1)?)
 }

@@ -12,13 +12,8 @@ use crate::backend::embedded::{EmbeddedShared, entries, names, reply, rows};
 use crate::database::Dialect;
 use crate::wire::Reply;
 
-const DATASETS_LIMITS: [(&str, usize); 5] = [
-    ("name", 500),
-    ("digest", 36),
-    ("source", 65_535),
-    ("schema", 1_048_575),
-    ("profile", 16_777_215),
-];
+const DATASETS_LIMITS: [(&str, usize); 5] =
+    [("name", 500), ("digest", 36), ("source", 65_535), ("schema", 1_048_575), ("profile", 16_777_215)];
 const TAG_KEY_LIMIT: usize = 255;
 const TAG_VALUE_LIMIT: usize = 500;
 
@@ -132,8 +127,7 @@ async fn put(
     let mut tags = Vec::new();
     for chunk in all.chunks(rows::CHUNK) {
         let insert = "INSERT INTO run_inputs (run_no, dataset_no) VALUES";
-        let mut statement =
-            rows::many(insert, chunk.len(), 2, "ON CONFLICT DO NOTHING RETURNING dataset_no");
+        let mut statement = rows::many(insert, chunk.len(), 2, "ON CONFLICT DO NOTHING RETURNING dataset_no");
         for number in chunk {
             statement = statement.bind(run_no).bind(*number);
         }

@@ -19,11 +19,13 @@ pub async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
                     .bind(&run_id)
                     .execute(&mut *connection)
                     .await?;
-                sqlx::query("UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = $1 WHERE run_no = $2")
-                    .bind(now)
-                    .bind(run.run_no)
-                    .execute(connection)
-                    .await?;
+                sqlx::query(
+                    "UPDATE runs SET lifecycle_stage = 'deleted', deleted_time = $1 WHERE run_no = $2",
+                )
+                .bind(now)
+                .bind(run.run_no)
+                .execute(connection)
+                .await?;
                 Ok(())
             })
         })

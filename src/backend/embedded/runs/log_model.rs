@@ -30,7 +30,9 @@ pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Pro
                 let mut models = match before.as_deref().map(serde_json::from_str) {
                     None => Vec::new(),
                     Some(Ok(Value::Array(models))) => models,
-                    Some(_) => return Err(Problem::invalid(format!("The tag '{HISTORY}' is not a JSON list"))),
+                    Some(_) => {
+                        return Err(Problem::invalid(format!("The tag '{HISTORY}' is not a JSON list")));
+                    }
                 };
                 models.push(model);
                 let value = python::json_spaced(&Value::Array(models));
@@ -43,9 +45,8 @@ pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Pro
 
 /// What the tag keeps of a model.
 fn described(text: &str) -> Result<Value, Problem> {
-    let model = serde_json::from_str(text).map_err(|_| {
-        Problem::invalid(format!("Malformed model info. \n {text} \n is not a valid JSON."))
-    })?;
+    let model = serde_json::from_str(text)
+        .map_err(|_| Problem::invalid(format!("Malformed model info. \n {text} \n is not a valid JSON.")))?;
     let Value::Object(model) = model else {
         return Err(Problem::invalid("Model json must be an object"));
     };

@@ -117,11 +117,7 @@ impl Stored<'_> {
 }
 
 /// Adds to the histories of a locked run, and makes the latest values what they are then.
-pub async fn put(
-    connection: &mut AnyConnection,
-    run: &RunRow,
-    metrics: &[Metric],
-) -> Result<(), Problem> {
+pub async fn put(connection: &mut AnyConnection, run: &RunRow, metrics: &[Metric]) -> Result<(), Problem> {
     let stored: Vec<Stored<'_>> = metrics
         .iter()
         .map(|metric| {
@@ -138,8 +134,14 @@ pub async fn put(
     }
     let latest: Vec<Stored<'_>> = latest.into_values().collect();
     let columns = "(run_no, key, time, step, value, is_nan) VALUES";
-    write(connection, run, &stored, &format!("INSERT INTO metric_history {columns}"), "ON CONFLICT DO NOTHING")
-        .await?;
+    write(
+        connection,
+        run,
+        &stored,
+        &format!("INSERT INTO metric_history {columns}"),
+        "ON CONFLICT DO NOTHING",
+    )
+    .await?;
     let keep_latest = "ON CONFLICT (run_no, key) DO UPDATE SET time = excluded.time, step = excluded.step, \
                        value = excluded.value, is_nan = excluded.is_nan \
                        WHERE (excluded.step, excluded.time, excluded.value) > \

@@ -67,10 +67,8 @@ async fn check_models<'m>(
     models: impl Iterator<Item = &'m str>,
 ) -> Result<(), Problem> {
     let models: std::collections::BTreeSet<&str> = models.collect();
-    let text = format!(
-        "SELECT model_id FROM logged_models WHERE model_id IN {}",
-        rows::texts_of(dialect, "$1")
-    );
+    let text =
+        format!("SELECT model_id FROM logged_models WHERE model_id IN {}", rows::texts_of(dialect, "$1"));
     let known: Vec<String> =
         sqlx::query_scalar(AssertSqlSafe(text)).bind(json!(models).to_string()).fetch_all(connection).await?;
     match models.into_iter().find(|model| !known.iter().any(|known| known == model)) {

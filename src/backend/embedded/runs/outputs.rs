@@ -32,7 +32,10 @@ pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Pro
                 if put(connection, run.run_no, "output", &models).await? == models.len() {
                     return Ok(());
                 }
-                Err(Problem::new(Code::BadRequest, "A model is logged already as an output of the run at another step"))
+                Err(Problem::new(
+                    Code::BadRequest,
+                    "A model is logged already as an output of the run at another step",
+                ))
             })
         })
         .await?;

@@ -35,7 +35,8 @@ impl Conflict {
         let each: Vec<String> = conflicts
             .iter()
             .map(|conflict| {
-                let [key, old, new] = [&conflict.key, &conflict.old, &conflict.new].map(|text| python::repr(text));
+                let [key, old, new] =
+                    [&conflict.key, &conflict.old, &conflict.new].map(|text| python::repr(text));
                 format!("{{'key': {key}, 'old_value': {old}, 'new_value': {new}}}")
             })
             .collect();

@@ -50,7 +50,7 @@ pub struct Data {
 }
 
 /// A value of a metric.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Metric {
     pub key: String,
     pub value: Number,
@@ -244,7 +244,8 @@ pub async fn load(
 fn add_input(inputs: &mut Vec<DatasetInput>, row: &AnyRow) -> Result<(), sqlx::Error> {
     let number: i64 = row.try_get(1)?;
     if inputs.last().is_none_or(|last| last.dataset.number != number) {
-        let filled = |place| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(place)?.filter(|t| !t.is_empty()));
+        let filled =
+            |place| Ok::<_, sqlx::Error>(row.try_get::<Option<String>, _>(place)?.filter(|t| !t.is_empty()));
         let dataset = Dataset {
             number,
             name: row.try_get(2)?,
@@ -292,7 +293,8 @@ impl Runs {
     ) -> Result<(), Problem> {
         let number = order.split(',').next().unwrap_or(order);
         let text = format!("{select} WHERE {number} IN {} ORDER BY {order}", self.among);
-        let found = sqlx::query(AssertSqlSafe(text)).bind(self.numbers.as_str()).fetch_all(connection).await?;
+        let found =
+            sqlx::query(AssertSqlSafe(text)).bind(self.numbers.as_str()).fetch_all(connection).await?;
         for row in &found {
             if let Some(place) = self.places.get(&row.try_get::<i64, _>(0)?) {
                 add(&mut self.runs[*place], row)?;

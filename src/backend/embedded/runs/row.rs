@@ -47,11 +47,7 @@ pub async fn find(connection: &mut AnyConnection, run_id: &str) -> Result<RunRow
 }
 
 /// The run, which stays as it is until the transaction ends.
-pub async fn lock(
-    connection: &mut AnyConnection,
-    dialect: Dialect,
-    run_id: &str,
-) -> Result<RunRow, Problem> {
+pub async fn lock(connection: &mut AnyConnection, dialect: Dialect, run_id: &str) -> Result<RunRow, Problem> {
     select(connection, run_id, rows::for_update(dialect)).await
 }
 
