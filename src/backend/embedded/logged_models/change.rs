@@ -28,7 +28,7 @@ pub async fn finalize(store: &EmbeddedShared, request: &Request) -> Result<Reply
         .write(move |connection| {
             Box::pin(async move {
                 let update = format!(
-                    "UPDATE logged_models AS l SET status = $2, last_update_time = $3 WHERE l.model_id = $1 \
+                    "UPDATE logged_models SET status = $2, last_update_time = $3 WHERE model_id = $1 \
                      RETURNING {COLUMNS}"
                 );
                 let row = sqlx::query(AssertSqlSafe(update))

@@ -14,8 +14,8 @@ use super::{PARAMS, TAGS, absent};
 use crate::wire::Reply;
 
 /// What [`Row::of`] reads.
-pub const COLUMNS: &str = "l.model_no, l.model_id, l.experiment_id, l.name, l.artifact_location, l.creation_time, \
-                           l.last_update_time, l.status, l.model_type, l.source_run_id";
+pub const COLUMNS: &str = "model_no, model_id, experiment_id, name, artifact_location, creation_time, \
+                           last_update_time, status, model_type, source_run_id";
 
 const METRICS: &str = "SELECT l.model_no, x.key, x.value, x.time, x.step, x.run_id, x.dataset_name, \
                        x.dataset_digest FROM logged_models l JOIN logged_model_metrics x ON x.model_id = l.model_id";

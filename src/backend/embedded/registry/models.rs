@@ -86,7 +86,7 @@ pub async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
         .write(move |connection| {
             Box::pin(async move {
                 let update = format!(
-                    "UPDATE registered_models AS m SET description = $2, last_update_time = $3 WHERE m.name = $1 \
+                    "UPDATE registered_models SET description = $2, last_update_time = $3 WHERE name = $1 \
                      RETURNING {MODEL}"
                 );
                 let row = sqlx::query(AssertSqlSafe(update))
@@ -115,7 +115,7 @@ pub async fn rename(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
         .write(move |connection| {
             Box::pin(async move {
                 let update = format!(
-                    "UPDATE registered_models AS m SET name = $2, last_update_time = $3 WHERE m.name = $1 \
+                    "UPDATE registered_models SET name = $2, last_update_time = $3 WHERE name = $1 \
                      RETURNING {MODEL}"
                 );
                 let row = sqlx::query(AssertSqlSafe(update))

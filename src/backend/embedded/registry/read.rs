@@ -11,7 +11,7 @@ use super::super::problem::Problem;
 use super::{MODEL_TAGS, VERSION_TAGS, names};
 
 /// What [`Model::of`] reads.
-pub const MODEL: &str = "m.model_no, m.name, m.creation_time, m.last_update_time, m.description";
+pub const MODEL: &str = "model_no, name, creation_time, last_update_time, description";
 
 /// What [`Version::of`] reads.
 pub const VERSION: &str = "v.version_no, v.model_no, m.name, v.version, v.creation_time, v.last_update_time, \
