@@ -8,7 +8,9 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::super::pairs::{Pair, rows_of, to_json};
 use super::super::problem::Problem;
+use super::super::rows::for_update;
 use super::{MODEL_TAGS, VERSION_TAGS, names};
+use crate::database::Dialect;
 
 /// What [`Model::of`] reads.
 pub const MODEL: &str = "model_no, name, creation_time, last_update_time, description";
@@ -53,6 +55,15 @@ impl Model {
             last_update_time: row.try_get(3)?,
             description: row.try_get(4)?,
         })
+    }
+
+    /// Keeps the model of this name, and its versions, as they are until the transaction ends.
+    pub async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<(), Problem> {
+        if dialect == Dialect::Postgres {
+            let lock = format!("SELECT 1 FROM registered_models WHERE name = $1{}", for_update(dialect));
+            sqlx::query(AssertSqlSafe(lock)).bind(name).execute(connection).await?;
+        }
+        Ok(())
     }
 
     /// The model of a name, which is checked first.

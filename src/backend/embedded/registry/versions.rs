@@ -8,7 +8,7 @@ use super::super::pairs::{self, Pair};
 use super::super::problem::Problem;
 use super::super::request::Request;
 use super::super::{entries, logged_models, reply};
-use super::read::{self, Version};
+use super::read::{self, Model, Version};
 use super::source::{self, Origin, Resolved};
 use super::{VERSION_TAGS, names, says_prompt, stages};
 use crate::wire::Reply;
@@ -125,10 +125,12 @@ pub async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     names::model(&name)?;
     let number = names::version(number)?;
     let now = store.clock.now().0;
+    let dialect = store.database.dialect;
     let changed = store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let mut version = Version::numbered(connection, &name, number).await?;
                 sqlx::query(
                     "UPDATE model_versions SET description = $2, last_update_time = $3 WHERE version_no = $1",
