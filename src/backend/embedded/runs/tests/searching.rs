@@ -127,7 +127,7 @@ async fn a_search_that_cannot_be_understood_is_refused_with_the_reason() {
         (json!({"filter": "what.m = 'x'"}), "Invalid entity type 'what'"),
         (json!({"filter": "tags.t > 'x'"}), "Invalid comparator '>' not one of"),
         (json!({"filter": "status IN ('x')"}), "Only ['run_id'] attributes support comparison with a list"),
-        (json!({"order_by": ["nothing"]}), "Invalid attribute key 'nowhere' specified"),
+        (json!({"order_by": ["nowhere"]}), "Invalid attribute key 'nowhere' specified"),
         (json!({"order_by": ["metrics.m", "metrics.m desc"]}), "`order_by` contains duplicate fields"),
         (json!({"max_results": 0}), "Invalid value 0 for parameter 'max_results' supplied"),
         (json!({"max_results": 50_001}), "Invalid value 50001 for parameter 'max_results' supplied"),
