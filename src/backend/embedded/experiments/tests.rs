@@ -92,6 +92,9 @@ async fn what_cannot_be_stored_is_refused() {
         json!({"name": "t", "tags": [{"key": "a", "value": "x".repeat(20_001)}]}),
         json!({"name": "t", "artifact_location": "relative/path"}),
         json!({"name": "t", "artifact_location": "runs:/x"}),
+        json!({"name": "t", "artifact_location": "HTTP://internal/x"}),
+        json!({"name": "t", "artifact_location": "mlflow-artifacts://internal/x"}),
+        json!({"name": "t", "artifact_location": "/a/b;c"}),
         json!({"name": "t", "artifact_location": "s3://b/p?x=%2e%2e"}),
     ] {
         assert_eq!(post(&store, "create", body.clone()).await.0, 400, "{body}");
