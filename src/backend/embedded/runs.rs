@@ -13,7 +13,7 @@ mod metrics;
 mod model_metrics;
 mod outputs;
 mod params;
-mod random_names;
+pub(super) mod random_names;
 mod read;
 mod row;
 mod sample;
