@@ -11,6 +11,7 @@ mod artifacts;
 mod assessments;
 mod datasets;
 mod entries;
+mod evaluation;
 mod experiments;
 mod filter;
 mod label_schemas;

@@ -57,7 +57,7 @@ fn described(text: &str) -> Result<Value, Problem> {
         return Err(Problem::invalid(message));
     }
     let mut kept = Map::new();
-    for name in ["artifact_path", "run_id", "utc_time_created", "model_uuid"] {
+    for name in ["run_id", "artifact_path", "utc_time_created", "model_uuid"] {
         match model.get(name) {
             None | Some(Value::Null) if name != "model_uuid" => {}
             value => drop(kept.insert(name.to_owned(), value.cloned().unwrap_or_default())),
