@@ -212,16 +212,12 @@ pub async fn latest_versions(
     connection: &mut AnyConnection,
     models: &[i64],
 ) -> Result<Vec<Version>, Problem> {
-    // Four look-ups for each model, however many versions it has.
-    let highest = super::stages::ALL.map(|stage| {
-        format!(
-            "(SELECT max(w.version) FROM model_versions w WHERE w.model_no = m.model_no AND w.stage = '{stage}')"
-        )
-    });
+    // One look-up for each stage, however many versions a model has.
+    let stages = super::stages::ALL.map(|stage| format!("SELECT '{stage}' AS stage")).join(" UNION ALL ");
     let select = format!(
-        "SELECT {VERSION} FROM registered_models m JOIN model_versions v \
-         ON v.model_no = m.model_no AND v.version IN ({})",
-        highest.join(", ")
+        "SELECT {VERSION} FROM registered_models m CROSS JOIN ({stages}) s JOIN model_versions v \
+         ON v.model_no = m.model_no AND v.version = (SELECT max(w.version) FROM model_versions w \
+         WHERE w.model_no = m.model_no AND w.stage = s.stage)"
     );
     let first =
         "(SELECT min(w.version) FROM model_versions w WHERE w.model_no = v.model_no AND w.stage = v.stage)";
