@@ -20,6 +20,8 @@ mod lookup;
 mod names;
 mod objects;
 mod otlp;
+mod pages;
+mod pairs;
 mod problem;
 mod python;
 mod registry;

@@ -9,28 +9,39 @@ pub const NAME_LIMIT: usize = 250;
 /// A name holds word characters and `/.-: ` alone and is its own normal form as a path. `path` is what the
 /// message calls it.
 pub fn check(path: &str, name: &str) -> Result<(), Problem> {
-    let refuse = |why: String| {
-        Err(Problem::invalid(format!(
-            "Invalid value {} for parameter '{path}' supplied: {why}",
-            python::json_text(name)
-        )))
-    };
     if !name.chars().all(|c| c.is_alphanumeric() || "_/.-: ".contains(c)) {
         return refuse(
+            path,
+            name,
             "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), \
-             colon(:) and slashes (/)."
-                .to_owned(),
+             colon(:) and slashes (/).",
         );
     }
+    check_path(path, name)
+}
+
+/// A name is its own normal form as a path, one that leads nowhere else.
+pub fn check_path(path: &str, name: &str) -> Result<(), Problem> {
     let normal = normal_path(name);
     if normal != name || normal == "." || normal.starts_with("..") || normal.starts_with('/') {
-        return refuse(format!(
-            "Names may be treated as files in certain cases, and must not resolve to other names when treated \
-             as such. This name would resolve to {}",
-            python::repr(&normal)
-        ));
+        return refuse(
+            path,
+            name,
+            &format!(
+                "Names may be treated as files in certain cases, and must not resolve to other names when \
+                 treated as such. This name would resolve to {}",
+                python::repr(&normal)
+            ),
+        );
     }
     Ok(())
+}
+
+fn refuse(path: &str, name: &str, why: &str) -> Result<(), Problem> {
+    Err(Problem::invalid(format!(
+        "Invalid value {} for parameter '{path}' supplied: {why}",
+        python::json_text(name)
+    )))
 }
 
 /// Refuses a text of more characters than the limit.

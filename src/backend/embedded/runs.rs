@@ -4,7 +4,7 @@
 //! one is kept apart; data sets that it read; and logged models that it read or made.
 
 mod batch;
-mod create;
+pub(super) mod create;
 mod history;
 mod inputs;
 mod lifecycle;
@@ -13,7 +13,7 @@ mod metrics;
 mod model_metrics;
 mod outputs;
 mod params;
-mod random_names;
+pub(super) mod random_names;
 mod read;
 mod row;
 mod sample;

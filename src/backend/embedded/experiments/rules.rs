@@ -70,16 +70,25 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Schemes whose URIs name a host that MLflow's server would connect to.
+const HOST_SCHEMES: [&str; 10] =
+    ["abfss", "b2", "ftp", "hdfs", "http", "https", "mlflow-artifacts", "r2", "sftp", "viewfs"];
+/// Those of them in whose paths `;` begins parameters.
+const WITH_PARAMS: [&str; 4] = ["ftp", "http", "https", "sftp"];
+
 /// Where an experiment keeps its artifacts if it names a place of its own.
 pub fn check_location(location: &str) -> Result<(), Problem> {
+    let scheme = scheme(location);
     let (path, query) = location.split_once('?').unwrap_or((location, ""));
     let last = path.rsplit('/').next().unwrap_or_default();
-    if location.contains('#') || last.contains(';') {
+    let may_have_params = scheme.as_deref().is_none_or(|scheme| WITH_PARAMS.contains(&scheme));
+    if location.contains('#') || (may_have_params && last.contains(';')) {
         return Err(Problem::invalid("'artifact_location' URL can't include fragments or params."));
     }
     if decoded(query).contains("..") {
         return Err(Problem::invalid("Invalid query string"));
     }
+    check_host("artifact_location", location)?;
     if location.starts_with("runs:") {
         return Err(Problem::invalid(format!(
             "Artifact location cannot be a runs:/ URI. Given: '{location}'"
@@ -92,12 +101,32 @@ pub fn check_location(location: &str) -> Result<(), Problem> {
              MLFLOW_ARTIFACT_LOCATION_MAX_LENGTH environment variable."
         )));
     }
-    if !location.starts_with('/') && !has_scheme(location) {
+    if !location.starts_with('/') && scheme.is_none() {
         return Err(Problem::invalid(format!(
             "'artifact_location' must be a URI or an absolute path. Given: '{location}'"
         )));
     }
     Ok(())
+}
+
+/// Refuses a URI by which a client would choose a host. `field` is what the message calls it.
+pub fn check_host(field: &str, uri: &str) -> Result<(), Problem> {
+    match scheme(uri).filter(|scheme| names_host(scheme, uri)) {
+        Some(scheme) => Err(Problem::invalid(format!(
+            "'{field}' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other than the \
+             tracking server's configured artifact storage, so the server would connect to the host named in the \
+             URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to \
+             allow it."
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn names_host(scheme: &str, location: &str) -> bool {
+    let rest = &location[scheme.len()..];
+    // `mlflow-artifacts:/path` and `mlflow-artifacts:///path` are of this server.
+    let own = scheme == "mlflow-artifacts" && (!rest.starts_with("://") || rest.starts_with(":///"));
+    HOST_SCHEMES.contains(&scheme) && !own
 }
 
 /// Percent-decoded until nothing is left to decode.
@@ -113,9 +142,10 @@ fn decoded(query: &str) -> String {
     text
 }
 
-fn has_scheme(location: &str) -> bool {
-    location.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-    })
+/// In lower case.
+fn scheme(location: &str) -> Option<String> {
+    let (scheme, _) = location.split_once(':')?;
+    let fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    fits.then(|| scheme.to_ascii_lowercase())
 }

@@ -1,5 +1,7 @@
 //! Starting a run.
 
+use serde_json::json;
+use serde_json::value::to_raw_value;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::read::{Run, Tag};
@@ -47,9 +49,10 @@ pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
         })
         .await?;
     let mut made = Run::of_row(&run);
-    made.data.tags = tags.into_iter().map(|(key, value)| Tag { key, value }).collect();
+    let tags: Vec<Tag> = tags.into_iter().map(|(key, value)| Tag { key, value }).collect();
+    made.data.tags = Some(to_raw_value(&tags).map_err(Problem::internal)?);
     made.outputs = None;
-    reply::json(&serde_json::json!({ "run": made }))
+    reply::json(&json!({ "run": made }))
 }
 
 /// The run's name: as asked for, or as its tag says, or one of chance. The tag says the same afterwards.
@@ -71,7 +74,7 @@ fn name(asked: &str, tags: &mut Vec<(String, String)>) -> Result<String, Problem
 }
 
 /// Where the artifacts of an experiment are, which must be active and stays so.
-async fn artifact_root(
+pub(in crate::backend::embedded) async fn artifact_root(
     connection: &mut AnyConnection,
     dialect: Dialect,
     experiment: i64,
@@ -87,7 +90,7 @@ async fn artifact_root(
 }
 
 /// A path below a URI: before its query, if it has one.
-fn below(uri: &str, path: &str) -> String {
+pub(in crate::backend::embedded) fn below(uri: &str, path: &str) -> String {
     let (base, query) = match uri.find('?') {
         Some(at) if uri.contains(':') => uri.split_at(at),
         _ => (uri, ""),

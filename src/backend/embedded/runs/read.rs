@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::json;
+use serde_json::value::RawValue;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
@@ -43,10 +44,11 @@ pub struct Info {
 pub struct Data {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub params: Vec<Tag>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<Tag>,
+    /// Parameters and tags come from the database as JSON already: they are most of what runs have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub params: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Box<RawValue>>,
 }
 
 /// A value of a metric.
@@ -202,19 +204,8 @@ pub async fn load(
         Ok(())
     })
     .await?;
-    let pair = |row: &AnyRow| Ok::<_, sqlx::Error>(Tag { key: row.try_get(1)?, value: row.try_get(2)? });
-    let params = "SELECT run_no, key, value FROM run_params";
-    all.each(connection, params, "run_no, key", |run, row| {
-        run.data.params.push(pair(row)?);
-        Ok(())
-    })
-    .await?;
-    let tags = "SELECT run_no, key, value FROM run_tags";
-    all.each(connection, tags, "run_no, key", |run, row| {
-        run.data.tags.push(pair(row)?);
-        Ok(())
-    })
-    .await?;
+    all.each_list(connection, "run_params", |run, list| run.data.params = Some(list)).await?;
+    all.each_list(connection, "run_tags", |run, list| run.data.tags = Some(list)).await?;
     let inputs = "SELECT i.run_no, d.dataset_no, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, \
                   t.key, t.value FROM run_inputs i JOIN run_datasets d ON d.dataset_no = i.dataset_no \
                   LEFT JOIN run_input_tags t ON t.run_no = i.run_no AND t.dataset_no = i.dataset_no";
@@ -270,6 +261,8 @@ struct Runs {
     /// Their numbers as a JSON array, and the SQL that reads it.
     numbers: String,
     among: String,
+    /// A list of keys and values as JSON.
+    list: &'static str,
 }
 
 impl Runs {
@@ -280,7 +273,35 @@ impl Runs {
             places: numbers.iter().enumerate().map(|(place, number)| (*number, place)).collect(),
             numbers: json!(numbers).to_string(),
             among: rows::numbers_of(dialect, "$1"),
+            list: match dialect {
+                Dialect::Sqlite => "json_group_array(json_object('key', key, 'value', value))",
+                Dialect::Postgres => {
+                    "CAST(json_agg(json_build_object('key', key, 'value', value) ORDER BY key) AS TEXT)"
+                }
+            },
         }
+    }
+
+    /// The same for a table of keys and values, of which each run gets a list.
+    async fn each_list(
+        &mut self,
+        connection: &mut AnyConnection,
+        table: &str,
+        mut add: impl FnMut(&mut Run, Box<RawValue>),
+    ) -> Result<(), Problem> {
+        let text = format!(
+            "SELECT run_no, {} FROM {table} WHERE run_no IN {} GROUP BY run_no",
+            self.list, self.among
+        );
+        let found =
+            sqlx::query(AssertSqlSafe(text)).bind(self.numbers.as_str()).fetch_all(connection).await?;
+        for row in &found {
+            if let Some(place) = self.places.get(&row.try_get::<i64, _>(0)?) {
+                let list = RawValue::from_string(row.try_get(1)?).map_err(Problem::internal)?;
+                add(&mut self.runs[*place], list);
+            }
+        }
+        Ok(())
     }
 
     /// Runs one statement for all runs, and hands each row to its run. The run's number is the first column.
