@@ -34,12 +34,16 @@ pub fn many<'q>(before: &str, rows: usize, columns: usize, after: &str) -> Query
 
 /// The numbers of a JSON array that is bound as a text: `[1,2]`.
 pub fn numbers_of(dialect: Dialect, placeholder: &str) -> String {
+    let (before, after) = numbers_around(dialect);
+    format!("{before}{placeholder}{after}")
+}
+
+/// What stands around the placeholder there.
+pub fn numbers_around(dialect: Dialect) -> (&'static str, &'static str) {
     match dialect {
-        Dialect::Sqlite => format!("(SELECT value FROM json_each({placeholder}))"),
+        Dialect::Sqlite => ("(SELECT value FROM json_each(", "))"),
         Dialect::Postgres => {
-            format!(
-                "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({placeholder} AS JSON)))"
-            )
+            ("(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(", " AS JSON)))")
         }
     }
 }

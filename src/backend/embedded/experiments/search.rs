@@ -2,7 +2,7 @@
 
 mod conditions;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::read::{self, COLUMNS, Experiment};
 use crate::backend::embedded::filter::order::{Key, KeyKind, Order};
@@ -23,7 +23,7 @@ struct Page {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     experiments: Vec<Experiment>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<Value>,
+    next_page_token: Option<String>,
 }
 
 pub async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
@@ -55,9 +55,7 @@ pub async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let mut next_page_token = None;
     if found.len() > size {
         found.truncate(size);
-        if let Some(last) = found.last() {
-            next_page_token = Some(search.token_after(last, &order)?.into());
-        }
+        next_page_token = found.last().map(|last| search.token_after(last, &order)).transpose()?;
     }
     let mut experiments: Vec<Experiment> = found.iter().map(Experiment::of_row).collect::<Result<_, _>>()?;
     read::load_tags(&mut moment, dialect, &mut experiments).await?;

@@ -282,6 +282,26 @@ impl Runs {
         }
     }
 
+    /// Runs one statement for all runs, and hands each row to its run. The run's number is the first column.
+    async fn each(
+        &mut self,
+        connection: &mut AnyConnection,
+        select: &str,
+        order: &str,
+        mut add: impl FnMut(&mut Run, &AnyRow) -> Result<(), sqlx::Error>,
+    ) -> Result<(), Problem> {
+        let number = order.split(',').next().unwrap_or(order);
+        let text = format!("{select} WHERE {number} IN {} ORDER BY {order}", self.among);
+        let found =
+            sqlx::query(AssertSqlSafe(text)).bind(self.numbers.as_str()).fetch_all(connection).await?;
+        for row in &found {
+            if let Some(place) = self.places.get(&row.try_get::<i64, _>(0)?) {
+                add(&mut self.runs[*place], row)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The same for a table of keys and values, of which each run gets a list.
     async fn each_list(
         &mut self,
@@ -299,26 +319,6 @@ impl Runs {
             if let Some(place) = self.places.get(&row.try_get::<i64, _>(0)?) {
                 let list = RawValue::from_string(row.try_get(1)?).map_err(Problem::internal)?;
                 add(&mut self.runs[*place], list);
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs one statement for all runs, and hands each row to its run. The run's number is the first column.
-    async fn each(
-        &mut self,
-        connection: &mut AnyConnection,
-        select: &str,
-        order: &str,
-        mut add: impl FnMut(&mut Run, &AnyRow) -> Result<(), sqlx::Error>,
-    ) -> Result<(), Problem> {
-        let number = order.split(',').next().unwrap_or(order);
-        let text = format!("{select} WHERE {number} IN {} ORDER BY {order}", self.among);
-        let found =
-            sqlx::query(AssertSqlSafe(text)).bind(self.numbers.as_str()).fetch_all(connection).await?;
-        for row in &found {
-            if let Some(place) = self.places.get(&row.try_get::<i64, _>(0)?) {
-                add(&mut self.runs[*place], row)?;
             }
         }
         Ok(())

@@ -4,16 +4,16 @@ mod conditions;
 mod identifiers;
 mod ordering;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::read::{self, ModelInputs};
 use super::row::{COLUMNS, RunRow};
 use crate::backend::embedded::filter::page::Search;
 use crate::backend::embedded::filter::sql::Query;
 use crate::backend::embedded::filter::{self, Rules};
-use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::problem::{Code, Problem};
 use crate::backend::embedded::request::{Request, experiment_number, wrong_type};
-use crate::backend::embedded::{EmbeddedShared, reply, view};
+use crate::backend::embedded::{EmbeddedShared, reply, rows, view};
 use crate::wire::Reply;
 
 const DEFAULT_PAGE: i64 = 1000;
@@ -41,8 +41,12 @@ pub async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     ordering.join(&mut query);
     query.push(" WHERE r.experiment_id ");
     match experiments.as_slice() {
+        // In this form the index has the order, too.
         [one] => query.push("= ").bind(*one),
-        several => query.push("IN ").bind_all(several.iter().copied()),
+        several => {
+            let (before, after) = rows::numbers_around(dialect);
+            query.push("IN ").push(before).bind(json!(several).to_string()).push(after)
+        }
     };
     view.restrict(&mut query, "r.lifecycle_stage");
     for clause in &clauses {
@@ -53,24 +57,18 @@ pub async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     }
     query.push(&ordering.order.clause(dialect)).push(" LIMIT ").bind(size + 1);
 
-    let mut answer = Map::new();
-    if experiments.is_empty() {
-        return reply::json(&answer);
-    }
     let mut moment = store.database.begin_read().await?;
     let mut found = query.fetch_all(&mut *moment).await?;
     let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let mut next_page_token = None;
     if found.len() > size {
         found.truncate(size);
-        if let Some(last) = found.last() {
-            let token = search.token_after(last, &ordering.order)?;
-            answer.insert("next_page_token".to_owned(), token.into());
-        }
+        next_page_token = found.last().map(|last| search.token_after(last, &ordering.order)).transpose()?;
     }
     let found: Vec<RunRow> = found.iter().map(RunRow::of_row).collect::<Result<_, _>>()?;
     let runs = read::load(&mut moment, dialect, &found, ModelInputs::Untold).await?;
     moment.commit().await?;
-    reply::json(&Page { runs, next_page_token: answer.remove("next_page_token") })
+    reply::json(&Page { runs, next_page_token })
 }
 
 #[derive(serde::Serialize)]
@@ -78,7 +76,7 @@ struct Page {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     runs: Vec<read::Run>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next_page_token: Option<Value>,
+    next_page_token: Option<String>,
 }
 
 fn page_size(request: &Request) -> Result<i64, Problem> {
@@ -97,9 +95,7 @@ fn page_size(request: &Request) -> Result<i64, Problem> {
 /// A number too large for the store is no experiment's.
 fn experiment_number_or_none(id: &str) -> Result<i64, Problem> {
     match experiment_number(id) {
-        Err(problem) if problem.code == crate::backend::embedded::problem::Code::ResourceDoesNotExist => {
-            Ok(-1)
-        }
+        Err(problem) if problem.code == Code::ResourceDoesNotExist => Ok(-1),
         other => other,
     }
 }

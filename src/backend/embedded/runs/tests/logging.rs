@@ -139,3 +139,34 @@ async fn models_of_old_clients_are_kept_in_a_tag() {
         "Model json is missing mandatory fields: {'artifact_path', 'flavors', 'run_id', 'utc_time_created'}";
     assert_eq!((status, &body["message"]), (400, &json!(message)));
 }
+
+#[tokio::test]
+async fn a_value_logged_with_a_model_is_the_models_too() {
+    let store = TestStore::open().await;
+    let id = create(&store, json!({"experiment_id": "0"})).await;
+    let made = done(&store, "logged-models", json!({"experiment_id": "0", "name": "m"})).await;
+    let model = made["model"]["info"]["model_id"].as_str().unwrap();
+    let value = |value: f64| {
+        json!({
+            "run_id": id, "key": "k", "value": value, "timestamp": 5, "step": 1, "model_id": model,
+            "dataset_name": "d", "dataset_digest": "g",
+        })
+    };
+    done(&store, "runs/log-metric", value(1.5)).await;
+    done(&store, "runs/log-batch", json!({"run_id": id, "metrics": [value(1.5), value(1.5)]})).await;
+    let (_, told) = store.get(&format!("{API}/logged-models/{model}")).await;
+    let expected = json!([{
+        "key": "k", "value": 1.5, "timestamp": 5, "step": 1, "dataset_name": "d", "dataset_digest": "g",
+        "model_id": model, "run_id": id,
+    }]);
+    assert_eq!(told["model"]["data"]["metrics"], expected);
+    // Another value in its place, and a model that is not there, leave nothing with the run either.
+    let before = get(&store, &id).await;
+    assert_eq!(before["data"]["metrics"][0]["value"], json!(1.5));
+    assert_eq!(post(&store, "runs/log-metric", value(2.5)).await.0, 400);
+    let mut unknown = value(3.5);
+    unknown["model_id"] = json!("m-none");
+    let (status, body) = post(&store, "runs/log-batch", json!({"run_id": id, "metrics": [unknown]})).await;
+    assert_eq!((status, &body["error_code"]), (400, &json!("BAD_REQUEST")));
+    assert_eq!(get(&store, &id).await, before);
+}
