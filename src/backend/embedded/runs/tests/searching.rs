@@ -95,7 +95,7 @@ async fn pages_neither_repeat_nor_skip_while_runs_come() {
     create(&store, json!({"run_name": "late", "start_time": 99})).await;
     search["page_token"] = first["next_page_token"].clone();
     let second = done(&store, "runs/search", search.clone()).await;
-    assert_eq!(names(&first).concat() + &names(&second).concat(), "dcba");
+    assert_eq!([names(&first), names(&second)].concat().concat(), "dcba");
     assert_eq!(second["next_page_token"], Value::Null);
     search["filter"] = json!("status = 'RUNNING'");
     assert_eq!(post(&store, "runs/search", search).await.0, 400);
