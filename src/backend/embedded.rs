@@ -96,6 +96,7 @@ impl EmbeddedShared {
         let writer = Writer::start(database.clone());
         let store = Self { database, writer, clock, objects, scratch: data_dir.clone() };
         experiments::ensure_default(&store).await?;
+        artifacts::clear_expired(&store).await;
         Ok(Arc::new(store))
     }
 }

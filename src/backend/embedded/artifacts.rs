@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use self::download::Found;
 pub(super) use self::path::{location, safe};
 use super::EmbeddedShared;
+use super::evaluation;
 use super::objects::Entry;
 use super::problem::{Code, Problem};
 use super::reply;
@@ -24,6 +25,7 @@ use super::request::Request;
 use crate::wire::{Body, Headers, Reply};
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
+    evaluation::refuse_nul(&request)?;
     match request.operation.as_str() {
         "artifact.proxy_list" => list(store, &request).await,
         "artifact.proxy_get" => get(store, &request).await,
@@ -37,6 +39,13 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
         "artifact.mpu_complete" => multipart::complete(store, &request).await,
         "artifact.mpu_abort" => multipart::abort(store, &request).await,
         _ => Err(Problem::not_offered(&request.operation)),
+    }
+}
+
+/// Clears away uploads in parts that nobody completed or aborted in time.
+pub(super) async fn clear_expired(store: &EmbeddedShared) {
+    if let Err(problem) = multipart::clear_expired(store).await {
+        tracing::warn!(%problem, "expired uploads cannot be cleared away");
     }
 }
 

@@ -1,14 +1,10 @@
 //! What scorers, label schemas, review queues and datasets have in common.
 
-pub(super) mod python;
-
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sqlx::{Any, Executor};
 
-use super::EmbeddedShared;
 use super::problem::Problem;
 use super::request::Request;
-use crate::database::Dialect;
 
 /// Largest page that a caller may ask for.
 const MAX_RESULTS: i64 = 50_000;
@@ -90,11 +86,11 @@ pub(super) fn search_size(size: Option<i64>, default: i64) -> Result<i64, Proble
     }
 }
 
-/// For the end of a query whose rows are read to be written: other replicas wait. SQLite has one writer.
-pub(super) fn for_update(store: &EmbeddedShared) -> &'static str {
-    match store.database.dialect {
-        Dialect::Sqlite => "",
-        Dialect::Postgres => " FOR UPDATE",
+/// What a write that met a name of somebody else's, given at the same moment, is to be told.
+pub(super) fn or_taken(error: sqlx::Error, taken: impl FnOnce() -> Problem) -> Problem {
+    match error.as_database_error() {
+        Some(refusal) if refusal.is_unique_violation() => taken(),
+        _ => error.into(),
     }
 }
 
@@ -105,6 +101,27 @@ pub(super) fn refuse_nul(request: &Request) -> Result<(), Problem> {
         return Err(Problem::invalid("A text cannot hold the character U+0000"));
     }
     Ok(())
+}
+
+/// Reads the JSON object that a text parameter holds.
+pub(super) fn object(text: &str) -> Option<Map<String, Value>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(object)) => Some(object),
+        _ => None,
+    }
+}
+
+/// The name of the type that Python reads a value as.
+pub(super) fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "NoneType",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        Value::String(_) => "str",
+        Value::Array(_) => "list",
+        Value::Object(_) => "dict",
+    }
 }
 
 fn holds_nul(value: &Value) -> bool {

@@ -12,6 +12,7 @@ mod write;
 
 use std::sync::Arc;
 
+pub(super) use self::rules::check_host;
 use super::EmbeddedShared;
 use super::problem::Problem;
 use super::request::Request;

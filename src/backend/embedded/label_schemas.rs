@@ -19,6 +19,7 @@ use super::filter::page::Search;
 use super::problem::Problem;
 use super::reply;
 use super::request::Request;
+use super::rows;
 use crate::wire::Reply;
 
 const MAX_NAME: usize = 250;
@@ -205,7 +206,7 @@ async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
         given => Some(Input::parse(given)?),
     };
     let now = store.clock.now().0;
-    let lock = evaluation::for_update(store);
+    let lock = rows::for_update(store.database.dialect);
     let updated = store.writer.write(move |connection| {
         Box::pin(async move {
             let row = by_id(&mut *connection, &id, lock).await?;
@@ -221,32 +222,22 @@ async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
                 input.check_same_kind(&row.try_get::<String, _>(6)?)?;
             }
             let experiment: i64 = row.try_get(1)?;
-            if let Some(name) = &name {
-                let other: Option<i64> = sqlx::query_scalar(
-                    "SELECT 1 FROM label_schemas WHERE experiment_id = $1 AND name = $2 AND schema_id <> $3",
-                )
-                .bind(experiment)
-                .bind(name)
-                .bind(&id)
-                .fetch_optional(&mut *connection)
-                .await?;
-                if other.is_some() {
-                    return Err(taken(name, experiment));
-                }
-            }
             sqlx::query(
                 "UPDATE label_schemas SET name = COALESCE($2, name), instruction = COALESCE($3, instruction), \
                  enable_comment = COALESCE($4, enable_comment), input = COALESCE($5, input), \
                  last_update_time = $6 WHERE schema_id = $1",
             )
             .bind(&id)
-            .bind(name)
+            .bind(&name)
             .bind(instruction)
             .bind(enable_comment.map(i64::from))
             .bind(input.map(|input| input.to_json().to_string()))
             .bind(now)
             .execute(&mut *connection)
-            .await?;
+            .await
+            .map_err(|error| {
+                evaluation::or_taken(error, || taken(name.as_deref().unwrap_or_default(), experiment))
+            })?;
             by_id(connection, &id, "").await
         })
     });

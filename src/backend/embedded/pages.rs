@@ -1,7 +1,8 @@
 //! One page of a search, in JSON: rows are read and shown in short pieces, so that neither many rows nor large
 //! ones fill the memory. A page that grows too large ends early; its token goes on behind its last row.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use sqlx::AnyConnection;
@@ -11,6 +12,8 @@ use super::filter::Query;
 use super::filter::order::Order;
 use super::filter::page::{Search, Token};
 use super::problem::Problem;
+use super::reply;
+use crate::wire::Reply;
 
 /// Rows that are read at once.
 const PIECE: usize = 200;
@@ -32,13 +35,15 @@ pub struct Page {
 
 impl Page {
     /// `{NAME: […], "next_page_token": "…"}`, without what is empty.
-    pub fn to_json(&self, name: &str) -> impl Serialize {
-        let items = (!self.items.is_empty()).then(|| (name.to_owned(), to_raw_value(&self.items)));
-        let next = self.next.iter().map(|next| ("next_page_token".to_owned(), to_raw_value(next)));
-        let fields = items.into_iter().chain(next);
-        fields
-            .filter_map(|(name, value)| Some((name, value.ok()?)))
-            .collect::<std::collections::BTreeMap<_, _>>()
+    pub fn to_reply(&self, name: &str) -> Result<Reply, Problem> {
+        let mut fields = BTreeMap::new();
+        if !self.items.is_empty() {
+            fields.insert(name, to_raw_value(&self.items).map_err(Problem::internal)?);
+        }
+        if let Some(next) = &self.next {
+            fields.insert("next_page_token", to_raw_value(next).map_err(Problem::internal)?);
+        }
+        reply::json(&fields)
     }
 }
 

@@ -4,7 +4,7 @@
 //! one is kept apart; data sets that it read; and logged models that it read or made.
 
 mod batch;
-mod create;
+pub(super) mod create;
 mod history;
 mod inputs;
 mod lifecycle;

@@ -12,11 +12,13 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::EmbeddedShared;
-use super::evaluation::{self, python};
+use super::evaluation;
 use super::filter::Query;
 use super::problem::Problem;
+use super::python;
 use super::reply;
 use super::request::Request;
+use super::rows;
 use crate::wire::Reply;
 
 /// What is read of a version, of `scorers s` and `scorer_versions v`.
@@ -49,7 +51,7 @@ async fn register(store: &EmbeddedShared, request: &Request) -> Result<Reply, Pr
         return Err(Problem::invalid("Scorer name cannot be empty or contain only whitespace."));
     }
     let now = store.clock.now().0;
-    let lock = evaluation::for_update(store);
+    let lock = rows::for_update(store.database.dialect);
     let registered = store.writer.write(move |connection| {
         Box::pin(async move {
             let number = evaluation::active(&mut *connection, &experiment).await?;
@@ -230,7 +232,7 @@ fn scorers(shown: impl Iterator<Item = Result<Value, Problem>>) -> Result<Reply,
 fn shown(row: &AnyRow, anew: bool) -> Result<Value, Problem> {
     let mut text: String = row.try_get(3)?;
     if anew && let Ok(parsed) = serde_json::from_str::<Map<String, Value>>(&text) {
-        text = python::dumps(&Value::Object(parsed));
+        text = python::json_spaced(&Value::Object(parsed));
     }
     Ok(json!({
         "experiment_id": row.try_get::<i64, _>(0)?,

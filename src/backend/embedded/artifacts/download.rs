@@ -55,6 +55,8 @@ pub(super) async fn send(
     let range = match asked.get("range").filter(|_| same).map(|text| parse_range(text, about.size)) {
         Some(Asked::Part(range)) => Some(range),
         Some(Asked::BehindTheEnd) => {
+            let mut headers = Headers::default();
+            headers.set("content-type", "text/plain; charset=utf-8");
             headers.set("content-range", &format!("bytes */{}", about.size));
             return Ok(Reply { status: 416, headers, body: Body::Empty });
         }

@@ -173,7 +173,7 @@ async fn execute(store: &EmbeddedShared, statement: &'static str, upload: String
 }
 
 /// Clears away what nobody completed or aborted, and what is known of completed ones.
-async fn clear_expired(store: &EmbeddedShared) -> Result<(), Problem> {
+pub(super) async fn clear_expired(store: &EmbeddedShared) -> Result<(), Problem> {
     let expired: Vec<String> = sqlx::query_scalar(
         "SELECT upload_id FROM artifact_uploads WHERE created_time <= $1 ORDER BY created_time LIMIT $2",
     )

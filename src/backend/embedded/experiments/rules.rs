@@ -88,14 +88,7 @@ pub fn check_location(location: &str) -> Result<(), Problem> {
     if decoded(query).contains("..") {
         return Err(Problem::invalid("Invalid query string"));
     }
-    if let Some(scheme) = scheme.as_deref().filter(|scheme| names_host(scheme, location)) {
-        return Err(Problem::invalid(format!(
-            "'artifact_location' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other \
-             than the tracking server's configured artifact storage, so the server would connect to the host \
-             named in the URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on \
-             the server to allow it."
-        )));
-    }
+    check_host("artifact_location", location)?;
     if location.starts_with("runs:") {
         return Err(Problem::invalid(format!(
             "Artifact location cannot be a runs:/ URI. Given: '{location}'"
@@ -114,6 +107,19 @@ pub fn check_location(location: &str) -> Result<(), Problem> {
         )));
     }
     Ok(())
+}
+
+/// Refuses a URI by which a client would choose a host. `field` is what the message calls it.
+pub fn check_host(field: &str, uri: &str) -> Result<(), Problem> {
+    match scheme(uri).filter(|scheme| names_host(scheme, uri)) {
+        Some(scheme) => Err(Problem::invalid(format!(
+            "'{field}' cannot use the '{scheme}' scheme: the '{scheme}' scheme addresses a host other than the \
+             tracking server's configured artifact storage, so the server would connect to the host named in the \
+             URI. Set the MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to \
+             allow it."
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn names_host(scheme: &str, location: &str) -> bool {

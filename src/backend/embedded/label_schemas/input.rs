@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::backend::embedded::evaluation::python;
-use crate::backend::embedded::filter::python_text;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::{integer, wrong_type};
 use crate::wire::json::field;
 
@@ -93,8 +92,8 @@ impl Input {
             Self::Categorical { options, .. } => check_options(options),
             Self::Numeric { min: Some(min), max: Some(max) } if min >= max => Err(Problem::invalid(format!(
                 "`InputNumeric.min_value` must be strictly less than `max_value`; got min={}, max={}.",
-                python::float_text(*min),
-                python::float_text(*max)
+                python::float(*min),
+                python::float(*max)
             ))),
             Self::Text { max_length: Some(length) } if *length < 1 => {
                 Err(Problem::invalid(format!("`InputText.max_length` must be at least 1; got {length}.")))
@@ -151,7 +150,7 @@ fn check_labels(positive: &str, negative: &str) -> Result<(), Problem> {
     if positive == negative {
         return Err(Problem::invalid(format!(
             "`InputPassFail.positive_label` and `negative_label` must be distinct; got {} for both.",
-            python_text(positive)
+            python::repr(positive)
         )));
     }
     Ok(())
@@ -166,7 +165,7 @@ fn check_options(options: &[String]) -> Result<(), Problem> {
         return refuse(format!("must have at most {MAX_OPTIONS} entries; got {}.", options.len()));
     }
     for (index, option) in options.iter().enumerate() {
-        let (length, shown) = (option.chars().count(), python_text(option));
+        let (length, shown) = (option.chars().count(), python::repr(option));
         if length == 0 {
             return refuse(format!("entries must be non-empty strings; got {shown}."));
         }

@@ -1,15 +1,17 @@
 //! A new logged model.
 
-use sqlx::{AnyConnection, Row as _};
+use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::super::pairs::Pair;
 use super::super::problem::{Code, Problem};
 use super::super::request::{Request, experiment_number};
+use super::super::runs::create::{artifact_root, below};
 use super::super::runs::random_names;
 use super::super::{EmbeddedShared, entries, names, python, reply};
 use super::read::{self, Row};
 use super::{PARAMS, TAGS};
+use crate::database::Dialect;
 use crate::wire::Reply;
 
 const PENDING: i64 = 1;
@@ -40,11 +42,12 @@ pub async fn answer(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
         model_type,
         source_run_id,
     };
+    let dialect = store.database.dialect;
     let made = store
         .writer
         .write(move |connection| {
             Box::pin(async move {
-                let row = insert(connection, row).await?;
+                let row = insert(connection, dialect, row).await?;
                 PARAMS.put(connection, row.model_no, &params).await?;
                 TAGS.put(connection, row.model_no, &tags).await?;
                 read::one(connection, &row).await
@@ -54,21 +57,9 @@ pub async fn answer(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     reply::json(&made)
 }
 
-async fn insert(connection: &mut AnyConnection, mut row: Row) -> Result<Row, Problem> {
-    let experiment =
-        sqlx::query("SELECT artifact_location, lifecycle_stage FROM experiments WHERE experiment_id = $1")
-            .bind(row.experiment_id)
-            .fetch_optional(&mut *connection)
-            .await?
-            .ok_or_else(|| Problem::missing(format!("No Experiment with id={} exists", row.experiment_id)))?;
-    let (root, stage): (String, String) = (experiment.try_get(0)?, experiment.try_get(1)?);
-    if stage != "active" {
-        return Err(Problem::invalid(format!(
-            "The experiment {} must be in the 'active' state. Current state is {stage}.",
-            row.experiment_id
-        )));
-    }
-    row.artifact_location = format!("{}/models/{}/artifacts", root.trim_end_matches('/'), row.model_id);
+async fn insert(connection: &mut AnyConnection, dialect: Dialect, mut row: Row) -> Result<Row, Problem> {
+    let root = artifact_root(connection, dialect, row.experiment_id).await?;
+    row.artifact_location = below(&root, &format!("models/{}/artifacts", row.model_id));
     row.model_no = sqlx::query_scalar(
         "INSERT INTO logged_models (model_id, experiment_id, name, artifact_location, creation_time, \
          last_update_time, status, lifecycle_stage, model_type, source_run_id) \

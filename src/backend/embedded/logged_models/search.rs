@@ -10,7 +10,7 @@ use super::super::filter::page::Search;
 use super::super::pages::Listing;
 use super::super::problem::Problem;
 use super::super::request::{Request, experiment_number, missing};
-use super::super::{EmbeddedShared, entries, reply};
+use super::super::{EmbeddedShared, entries};
 use super::criteria::{self, Dataset};
 use super::read::{self, COLUMNS, Row};
 use crate::wire::Reply;
@@ -65,7 +65,7 @@ pub async fn answer(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
             read::many(connection, &rows).await
         })
         .await?;
-    reply::json(&page.to_json("models"))
+    page.to_reply("models")
 }
 
 fn experiments_of(request: &Request) -> Result<Vec<i64>, Problem> {

@@ -287,10 +287,12 @@ fn read(file: File, range: Range<u64>) -> BodyStream {
 
 /// Removes what a crash has left. Other replicas may be receiving into the same directory.
 fn sweep(incoming: &Path) -> io::Result<()> {
+    // By the clock that the file system dates them with.
+    let now = NamedTempFile::new_in(incoming)?.as_file().metadata()?.modified()?;
     for entry in std::fs::read_dir(incoming)? {
         let entry = entry?;
         let Ok(metadata) = entry.metadata() else { continue };
-        let idle = metadata.modified()?.elapsed().unwrap_or_default();
+        let idle = now.duration_since(metadata.modified()?).unwrap_or_default();
         if idle < ABANDONED {
             continue;
         }

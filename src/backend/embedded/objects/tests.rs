@@ -175,3 +175,18 @@ async fn writers_and_removers_of_one_directory_do_not_meet_half_way() {
     objects.put("1/a/b/last", Body::memory("x")).await.unwrap();
     assert_eq!(text(&objects, "1/a/b/last", None).await.unwrap().1, "x");
 }
+
+#[tokio::test]
+async fn what_a_crash_left_is_removed_once_it_is_old() {
+    let (directory, _objects) = stores().await.swap_remove(0);
+    let root = directory.path().join("artifacts");
+    let incoming = root.join(SCRATCH).join("incoming");
+    for (name, age) in [("old", 25), ("new", 1)] {
+        let file = std::fs::File::create(incoming.join(name)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - std::time::Duration::from_secs(age * 60 * 60)).unwrap();
+    }
+    Objects::open(root.to_str().unwrap()).unwrap();
+    let left: Vec<_> = std::fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["new"]);
+}

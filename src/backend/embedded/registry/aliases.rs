@@ -18,10 +18,12 @@ pub async fn set(store: &EmbeddedShared, request: &Request) -> Result<Reply, Pro
     names::model(&name)?;
     names::new_alias(&alias)?;
     let number = names::version(number)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let version = Version::numbered(connection, &name, number).await?;
                 sqlx::query(
                     "INSERT INTO registered_model_aliases (model_no, alias, version) VALUES ($1, $2, $3) \
@@ -45,10 +47,12 @@ pub async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let alias = request.required("alias")?.to_owned();
     names::model(&name)?;
     names::alias(&alias)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let model = Model::named(connection, &name).await?;
                 sqlx::query("DELETE FROM registered_model_aliases WHERE model_no = $1 AND alias = $2")
                     .bind(model.model_no)

@@ -8,7 +8,9 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
 use super::super::pairs::{Pair, rows_of, to_json};
 use super::super::problem::Problem;
+use super::super::rows::for_update;
 use super::{MODEL_TAGS, VERSION_TAGS, names};
+use crate::database::Dialect;
 
 /// What [`Model::of`] reads.
 pub const MODEL: &str = "model_no, name, creation_time, last_update_time, description";
@@ -53,6 +55,15 @@ impl Model {
             last_update_time: row.try_get(3)?,
             description: row.try_get(4)?,
         })
+    }
+
+    /// Keeps the model of this name, and its versions, as they are until the transaction ends.
+    pub async fn lock(connection: &mut AnyConnection, dialect: Dialect, name: &str) -> Result<(), Problem> {
+        if dialect == Dialect::Postgres {
+            let lock = format!("SELECT 1 FROM registered_models WHERE name = $1{}", for_update(dialect));
+            sqlx::query(AssertSqlSafe(lock)).bind(name).execute(connection).await?;
+        }
+        Ok(())
     }
 
     /// The model of a name, which is checked first.
@@ -201,16 +212,12 @@ pub async fn latest_versions(
     connection: &mut AnyConnection,
     models: &[i64],
 ) -> Result<Vec<Version>, Problem> {
-    // Four look-ups for each model, however many versions it has.
-    let highest = super::stages::ALL.map(|stage| {
-        format!(
-            "(SELECT max(w.version) FROM model_versions w WHERE w.model_no = m.model_no AND w.stage = '{stage}')"
-        )
-    });
+    // One look-up for each stage, however many versions a model has.
+    let stages = super::stages::ALL.map(|stage| format!("SELECT '{stage}' AS stage")).join(" UNION ALL ");
     let select = format!(
-        "SELECT {VERSION} FROM registered_models m JOIN model_versions v \
-         ON v.model_no = m.model_no AND v.version IN ({})",
-        highest.join(", ")
+        "SELECT {VERSION} FROM registered_models m CROSS JOIN ({stages}) s JOIN model_versions v \
+         ON v.model_no = m.model_no AND v.version = (SELECT max(w.version) FROM model_versions w \
+         WHERE w.model_no = m.model_no AND w.stage = s.stage)"
     );
     let first =
         "(SELECT min(w.version) FROM model_versions w WHERE w.model_no = v.model_no AND w.stage = v.stage)";

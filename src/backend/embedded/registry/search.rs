@@ -9,7 +9,6 @@ use super::super::filter::{
 };
 use super::super::pages::Listing;
 use super::super::problem::Problem;
-use super::super::reply;
 use super::super::request::{Request, wrong_type};
 use super::IS_PROMPT;
 use super::read::{self, MODEL, Model, OF_VERSIONS, VERSION, Version};
@@ -210,7 +209,7 @@ async fn answer(store: &EmbeddedShared, kind: &Kind, asked: &Asked, order: &Orde
             },
         )
         .await?;
-    reply::json(&page.to_json(name))
+    page.to_reply(name)
 }
 
 /// A comparison of a filter, checked.

@@ -6,6 +6,7 @@
 
 use sqlx::AnyConnection;
 
+use super::super::experiments::check_host;
 use super::super::logged_models;
 use super::super::problem::Problem;
 use super::names;
@@ -15,10 +16,6 @@ use super::{MODEL_TAGS, aliases, says_prompt, stages};
 
 /// What stands in place of a source for the versions of prompts.
 const PROMPT_PLACEHOLDERS: [&str; 2] = ["dummy-source", "prompt-template"];
-/// Schemes of which the host is the client's choice.
-const HOST_ADDRESSED: [&str; 10] =
-    ["ftp", "sftp", "hdfs", "viewfs", "http", "https", "mlflow-artifacts", "r2", "b2", "abfss"];
-
 /// Where a version is said to come from; what is empty was not said.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -44,17 +41,7 @@ pub fn check(source: &str, is_prompt: bool) -> Result<(), Problem> {
             "Invalid prompt source: '{source}'. Prompt sources must use an MLflow placeholder."
         )));
     }
-    let uri = Uri::parse(source, Fragments::Apart);
-    let proxied = uri.scheme == "mlflow-artifacts" && uri.authority.is_empty();
-    if proxied || !HOST_ADDRESSED.contains(&uri.scheme.as_str()) {
-        return Ok(());
-    }
-    Err(Problem::invalid(format!(
-        "'source' cannot use the '{0}' scheme: the '{0}' scheme addresses a host other than the tracking \
-         server's configured artifact storage, so the server would connect to the host named in the URI. Set the \
-         MLFLOW_ALLOWED_HOST_ADDRESSED_ARTIFACT_SCHEMES environment variable on the server to allow it.",
-        uri.scheme
-    )))
+    check_host("source", source)
 }
 
 /// Checks the source of a version and finds what it leads to.

@@ -18,10 +18,12 @@ pub async fn set_of_model(store: &EmbeddedShared, request: &Request) -> Result<R
     let tag = tag_of(request)?;
     names::model(&name)?;
     names::model_tag(&tag)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let model = Model::named(connection, &name).await?;
                 Ok(MODEL_TAGS.put(connection, model.model_no, &[tag]).await?)
             })
@@ -36,10 +38,12 @@ pub async fn delete_of_model(store: &EmbeddedShared, request: &Request) -> Resul
     let key = request.required("key")?.to_owned();
     names::model(&name)?;
     names::tag_key(&key)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let model = Model::named(connection, &name).await?;
                 Ok(MODEL_TAGS.delete(connection, model.model_no, &key).await?)
             })
@@ -55,10 +59,12 @@ pub async fn set_of_version(store: &EmbeddedShared, request: &Request) -> Result
     names::model(&name)?;
     let number = names::version(number)?;
     names::version_tag(&tag)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let version = Version::numbered(connection, &name, number).await?;
                 Ok(VERSION_TAGS.put(connection, version.version_no, &[tag]).await?)
             })
@@ -74,10 +80,12 @@ pub async fn delete_of_version(store: &EmbeddedShared, request: &Request) -> Res
     names::model(&name)?;
     let number = names::version(number)?;
     names::tag_key(&key)?;
+    let dialect = store.database.dialect;
     store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let version = Version::numbered(connection, &name, number).await?;
                 Ok(VERSION_TAGS.delete(connection, version.version_no, &key).await?)
             })

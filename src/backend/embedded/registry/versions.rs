@@ -4,14 +4,20 @@ use serde_json::{Value, json};
 use sqlx::{AnyConnection, Row as _};
 
 use super::super::EmbeddedShared;
+use super::super::names::check_length;
 use super::super::pairs::{self, Pair};
 use super::super::problem::Problem;
 use super::super::request::Request;
 use super::super::{entries, logged_models, reply};
-use super::read::{self, Version};
+use super::read::{self, Model, Version};
 use super::source::{self, Origin, Resolved};
 use super::{VERSION_TAGS, names, says_prompt, stages};
 use crate::wire::Reply;
+
+/// Longest source, in characters: what is escaped many times over takes as many rounds to read.
+const SOURCE: usize = 2000;
+/// Longest id of a run, in characters: what an index of PostgreSQL surely takes.
+const RUN_ID: usize = 500;
 
 /// A version as it is asked for.
 struct Wanted {
@@ -31,6 +37,8 @@ pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let run_link = text("run_link")?.unwrap_or_default();
     let description = text("description")?.unwrap_or_default();
     let model_id = text("model_id")?;
+    check_length("source", SOURCE, &source)?;
+    check_length("run_id", RUN_ID, run_id.as_deref().unwrap_or_default())?;
     let is_prompt = says_prompt(&tags);
     source::check(&source, is_prompt)?;
     let origin = Origin { source, run_id, model_id };
@@ -125,10 +133,12 @@ pub async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     names::model(&name)?;
     let number = names::version(number)?;
     let now = store.clock.now().0;
+    let dialect = store.database.dialect;
     let changed = store
         .writer
         .write(move |connection| {
             Box::pin(async move {
+                Model::lock(connection, dialect, &name).await?;
                 let mut version = Version::numbered(connection, &name, number).await?;
                 sqlx::query(
                     "UPDATE model_versions SET description = $2, last_update_time = $3 WHERE version_no = $1",

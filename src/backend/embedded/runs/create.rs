@@ -74,7 +74,7 @@ fn name(asked: &str, tags: &mut Vec<(String, String)>) -> Result<String, Problem
 }
 
 /// Where the artifacts of an experiment are, which must be active and stays so.
-async fn artifact_root(
+pub(in crate::backend::embedded) async fn artifact_root(
     connection: &mut AnyConnection,
     dialect: Dialect,
     experiment: i64,
@@ -90,7 +90,7 @@ async fn artifact_root(
 }
 
 /// A path below a URI: before its query, if it has one.
-fn below(uri: &str, path: &str) -> String {
+pub(in crate::backend::embedded) fn below(uri: &str, path: &str) -> String {
     let (base, query) = match uri.find('?') {
         Some(at) if uri.contains(':') => uri.split_at(at),
         _ => (uri, ""),

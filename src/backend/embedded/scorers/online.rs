@@ -6,9 +6,10 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::{absent, scorer_id};
-use crate::backend::embedded::evaluation::{self, python};
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::filter::{self, Query, Rules};
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 use crate::backend::embedded::request::{Request, missing};
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
@@ -48,13 +49,13 @@ pub(super) async fn set(store: &EmbeddedShared, request: &Request) -> Result<Rep
             return Err(Problem::invalid(format!(
                 "Invalid value {} for parameter 'filter_string' supplied: Value was of type '{}'. Expected type \
                  'str' or None.",
-                python::dumps(other),
-                python::type_name(other)
+                python::json_spaced(other),
+                evaluation::type_name(other)
             )));
         }
     };
     if !(0.0..=1.0).contains(&rate) {
-        let shown = python::float_text(rate);
+        let shown = python::float(rate);
         return Err(Problem::invalid(format!("sample_rate must be between 0.0 and 1.0, got {shown}")));
     }
     filter::parse(filter.as_deref().unwrap_or_default(), Rules::TRACES)?;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::backend::embedded::evaluation::python;
-use crate::backend::embedded::filter::python_text;
+use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
+use crate::backend::embedded::python;
 
 /// Options that choose where a judge's requests go.
 const DESTINATIONS: [&str; 5] = ["api_base", "base_url", "custom_llm_provider", "fallbacks", "model_list"];
@@ -31,7 +31,7 @@ pub(super) fn checked(text: &str) -> Result<Map<String, Value>, Problem> {
         Value::Object(object) => Ok(object),
         other => Err(Problem::invalid(format!(
             "serialized_scorer must be a JSON object, got {}",
-            python::type_name(&other)
+            evaluation::type_name(&other)
         ))),
     }
 }
@@ -63,7 +63,7 @@ fn check_options(options: &Value) -> Result<(), Problem> {
     if !matches!(options, Value::Null | Value::Object(_)) {
         return Err(Problem::invalid(format!(
             "third_party_scorer_data.kwargs must be a JSON object, got {}.",
-            python::type_name(options)
+            evaluation::type_name(options)
         )));
     }
     let mut found = BTreeSet::new();
@@ -71,7 +71,7 @@ fn check_options(options: &Value) -> Result<(), Problem> {
     if found.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = found.iter().map(|name| python_text(name)).collect();
+    let names: Vec<String> = found.iter().map(|name| python::repr(name)).collect();
     Err(Problem::invalid(format!(
         "third_party_scorer_data.kwargs must not contain {}: these options choose where the scorer's LLM client \
          sends requests. Configure the judge endpoint on the server instead, for example through a gateway \
@@ -126,13 +126,14 @@ pub(super) fn check_model(scorer: &Map<String, Value>) -> Result<(), Problem> {
         Some(Value::String(name)) => match name.split_once(":/") {
             // The store has no AI gateway, and so none of its endpoints.
             Some(("gateway", endpoint)) if !endpoint.trim_start_matches('/').is_empty() => {
-                let endpoint = python_text(endpoint.trim_start_matches('/'));
+                let endpoint = python::repr(endpoint.trim_start_matches('/'));
                 Err(Problem::missing(format!("GatewayEndpoint not found (name={endpoint})")))
             }
             _ => Ok(()),
         },
-        Some(other) => {
-            Err(Problem::invalid(format!("Scorer model must be a string, got {}.", python::type_name(other))))
-        }
+        Some(other) => Err(Problem::invalid(format!(
+            "Scorer model must be a string, got {}.",
+            evaluation::type_name(other)
+        ))),
     }
 }
