@@ -140,10 +140,14 @@ fn holds_nul(value: &Value) -> bool {
 
 /// The store's number of an experiment id. One too large for it exists nowhere.
 pub fn experiment_number(text: &str) -> Result<i64, Problem> {
+    let none = || Problem::missing(format!("No Experiment with id={text} exists"));
+    if text.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok()) {
+        return Err(none());
+    }
     let id = ExperimentId::parse(text).map_err(|_| {
         Problem::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
     })?;
-    id.as_str().parse().map_err(|_| Problem::missing(format!("No Experiment with id={text} exists")))
+    id.as_str().parse().map_err(|_| none())
 }
 
 /// A whole number of JSON, written as a number or as a text.

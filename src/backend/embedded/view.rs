@@ -35,7 +35,7 @@ impl View {
     }
 }
 
-/// By name or number. MLflow's parser passes over a name that the protocol does not know.
+/// By name or number. MLflow's parser passes over what the protocol does not know.
 pub fn parse(request: &Request, name: &str) -> Result<View, Problem> {
     let value = if request.head.method.is_read() {
         request.text(name)?.map(Value::from)
@@ -47,9 +47,9 @@ pub fn parse(request: &Request, name: &str) -> Result<View, Problem> {
         return Ok(known);
     }
     let number = integer(&value).and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
-    match (number, &value) {
-        (None, Value::String(_)) => Ok(View::ActiveOnly),
-        (Some(place), _) if place < VIEWS.len() => Ok(VIEWS[place]),
+    match (number.and_then(|place| VIEWS.get(place)), &value) {
+        (Some(known), _) => Ok(*known),
+        (None, Value::String(_) | Value::Number(_)) => Ok(View::ActiveOnly),
         _ => Err(wrong_type(name, &value)),
     }
 }

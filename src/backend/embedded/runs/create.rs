@@ -9,15 +9,15 @@ use super::row::RunRow;
 use super::{random_names, tags};
 use crate::backend::embedded::experiments::must_be_active;
 use crate::backend::embedded::problem::{Code, Problem};
-use crate::backend::embedded::request::{Request, experiment_number};
+use crate::backend::embedded::request::{self, Request, experiment_number};
 use crate::backend::embedded::{EmbeddedShared, entries, reply, rows};
 use crate::database::Dialect;
 use crate::wire::Reply;
 
 pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let experiment = match request.text("experiment_id")?.filter(|id| !id.is_empty()) {
-        Some(id) => experiment_number(id)?,
-        None => 0,
+    let experiment = match request.text("experiment_id")?.unwrap_or_default() {
+        "" => return Err(Problem::new(Code::BadRequest, request::missing("experiment_id").message)),
+        id => experiment_number(id)?,
     };
     let mut tags = entries::pairs(request, "tags")?;
     let mut run = RunRow {

@@ -7,7 +7,7 @@ use super::read::Info;
 use super::row::{self, RunRow};
 use super::{run_id, tags};
 use crate::backend::embedded::problem::Problem;
-use crate::backend::embedded::request::{Request, wrong_type};
+use crate::backend::embedded::request::{Request, integer, wrong_type};
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
 
@@ -38,16 +38,17 @@ pub async fn update(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     reply::json(&json!({ "run_info": Info::of_row(&run) }))
 }
 
-/// MLflow's parser passes over a name that the protocol does not know.
+/// By name or number. MLflow's parser passes over a name that the protocol does not know.
 fn status(value: Option<&Value>) -> Result<Option<&'static str>, Problem> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) => Ok(STATUSES.into_iter().find(|known| known == name)),
-        Some(other) => {
-            let known = other.as_u64().and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
-            let known = known.and_then(|place| STATUSES.get(place));
-            known.map(|name| Some(*name)).ok_or_else(|| wrong_type("status", other))
-        }
+    let Some(value) = value.filter(|value| !value.is_null()) else { return Ok(None) };
+    if let Some(known) = STATUSES.into_iter().find(|known| value.as_str() == Some(known)) {
+        return Ok(Some(known));
+    }
+    let place = integer(value).and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
+    match (place.and_then(|place| STATUSES.get(place)), value) {
+        (Some(known), _) => Ok(Some(known)),
+        (None, Value::String(_)) => Ok(None),
+        (None, other) => Err(wrong_type("status", other)),
     }
 }
 

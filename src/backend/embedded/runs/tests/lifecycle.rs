@@ -28,8 +28,11 @@ async fn a_run_without_a_name_gets_one_that_its_tag_says_too() {
     assert_eq!(name.split('-').count(), 3);
     assert_eq!(run["data"]["tags"], json!([{"key": "mlflow.runName", "value": name}]));
     let tags = json!([{"key": "mlflow.runName", "value": "b"}]);
-    let (status, body) = post(&store, "runs/create", json!({"run_name": "a", "tags": tags})).await;
+    let (status, body) =
+        post(&store, "runs/create", json!({"experiment_id": "0", "run_name": "a", "tags": tags})).await;
     assert_eq!(status, 400, "{body}");
+    let (status, body) = post(&store, "runs/create", json!({"run_name": "a"})).await;
+    assert_eq!((status, &body["error_code"]), (400, &json!("BAD_REQUEST")));
 }
 
 #[tokio::test]
