@@ -137,7 +137,7 @@ pub struct Piece<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause<'a> {
     pub identifier: Piece<'a>,
-    /// As written, but with IN, NOT IN, IS NULL and IS NOT NULL in upper case with single spaces.
+    /// As written, but with NOT IN, IS NULL and IS NOT NULL in upper case with single spaces.
     pub comparator_text: String,
     pub comparator_position: usize,
     /// Nothing for IS NULL and IS NOT NULL.
@@ -174,12 +174,19 @@ impl Clause<'_> {
     ) -> Result<Comparator, Problem> {
         match self.comparator() {
             Some(comparator) if allowed.contains(&comparator) => Ok(comparator),
-            _ => {
-                let names: Vec<&str> = allowed.iter().map(|comparator| comparator.text()).collect();
-                let asked = self.comparator_text.to_uppercase();
-                Err(refuse(&message(&asked, &python_set(&names)), self.comparator_position))
-            }
+            _ => Err(self.refuse_comparator(allowed, message)),
         }
+    }
+
+    /// The error of [`one_of`](Self::one_of).
+    pub fn refuse_comparator(
+        &self,
+        allowed: &[Comparator],
+        message: impl FnOnce(&str, &str) -> String,
+    ) -> Problem {
+        let names: Vec<&str> = allowed.iter().map(|comparator| comparator.text()).collect();
+        let asked = self.comparator_text.to_uppercase();
+        refuse(&message(&asked, &python_set(&names)), self.comparator_position)
     }
 
     /// Whether this is IS NULL or IS NOT NULL.
