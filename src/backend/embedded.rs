@@ -17,6 +17,7 @@ mod lookup;
 mod objects;
 mod otlp;
 mod problem;
+mod python;
 mod registry;
 mod reply;
 mod request;

@@ -38,6 +38,19 @@ impl Code {
         }
     }
 
+    /// The class and the SQLSTATE that MLflow 3 says beside the code, of those codes that have them.
+    fn class(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::InvalidParameterValue | Self::BadRequest => ("INVALID_PARAMETER_VALUE", "KAM00"),
+            Self::ResourceDoesNotExist => ("RESOURCE_NOT_FOUND", "KAM00"),
+            Self::ResourceAlreadyExists => ("RESOURCE_ALREADY_EXISTS", "KAM00"),
+            Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
+                ("CLIENT_INTERNAL_ERROR", "XXM00")
+            }
+            Self::NotImplemented | Self::ResourceExhausted => return None,
+        })
+    }
+
     fn status(self) -> u16 {
         match self {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => 400,
@@ -93,10 +106,12 @@ impl Problem {
     }
 
     pub fn into_reply(self) -> Reply {
-        let mut reply = reply::json_with_status(
-            self.code.status(),
-            &json!({ "error_code": self.code.name(), "message": self.message }),
-        );
+        let mut body = json!({ "error_code": self.code.name(), "message": self.message });
+        if let Some((class, state)) = self.code.class() {
+            body["sqlstate"] = state.into();
+            body["error_class"] = class.into();
+        }
+        let mut reply = reply::json_with_status(self.code.status(), &body);
         if self.code == Code::TemporarilyUnavailable {
             reply.headers.set("retry-after", "1");
         }
