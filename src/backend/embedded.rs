@@ -15,8 +15,10 @@ mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
+mod objects;
 mod otlp;
 mod problem;
+mod python;
 mod registry;
 mod reply;
 mod request;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::objects::Objects;
 use self::problem::Problem;
 use self::request::Request;
 use self::writer::Writer;
@@ -51,8 +54,7 @@ pub struct EmbeddedShared {
     database: Database,
     writer: Writer,
     clock: Arc<dyn Clock>,
-    /// Where artifacts are kept: a directory, or the URL of an object store.
-    artifact_root: String,
+    objects: Objects,
     /// For what is still being received.
     scratch: PathBuf,
 }
@@ -82,8 +84,10 @@ impl EmbeddedShared {
         };
         let artifact_root =
             config.mlflow.artifacts.clone().unwrap_or_else(|| text(&data_dir.join("artifacts")));
+        let objects =
+            Objects::open(&artifact_root).map_err(|error| OpenError::File { path: artifact_root, error })?;
         let writer = Writer::start(database.clone());
-        let store = Self { database, writer, clock, artifact_root, scratch: data_dir.clone() };
+        let store = Self { database, writer, clock, objects, scratch: data_dir.clone() };
         experiments::ensure_default(&store).await?;
         Ok(Arc::new(store))
     }

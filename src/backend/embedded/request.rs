@@ -1,13 +1,15 @@
 //! A call's parameters, read as MLflow's server reads them: of GET from the query, of the others from the
-//! JSON body; those of the path beside them.
+//! JSON body; those of the path beside them. A field may be spelled `experiment_id` or `experimentId`, as
+//! protobuf has it: what was authorized by one spelling must not be missing by the other.
 
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
+use super::python;
 use crate::access::{Caller, ExperimentId};
 use crate::backend::Outgoing;
 use crate::policy::Permit;
-use crate::wire::{Body, Head};
+use crate::wire::{Body, Head, json};
 
 /// A permitted call on its way to the noun that answers it.
 #[derive(Debug)]
@@ -27,7 +29,11 @@ impl Request {
             operation,
             params,
             head,
-            json: json.unwrap_or_default(),
+            json: json
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (json::snake(key), value))
+                .collect(),
             body,
             caller: permit.caller().cloned(),
         }
@@ -109,15 +115,34 @@ impl Request {
         }
     }
 
+    /// Refuses what PostgreSQL cannot keep, in either database, so that both take the same calls.
+    pub fn refuse_nul(&self) -> Result<(), Problem> {
+        match self.json.iter().find(|(key, value)| key.contains('\0') || holds_nul(value)) {
+            Some((key, _)) => Err(Problem::invalid(format!("parameter '{key}' holds the character U+0000"))),
+            None => Ok(()),
+        }
+    }
+
     /// An experiment's id as the number that the store keeps.
     pub fn experiment(&self, name: &str) -> Result<i64, Problem> {
         experiment_number(self.required(name)?)
     }
 }
 
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(object) => object.iter().any(|(key, item)| key.contains('\0') || holds_nul(item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// The store's number of an experiment id. One too large for it exists nowhere.
 pub fn experiment_number(text: &str) -> Result<i64, Problem> {
-    let id = ExperimentId::parse(text).map_err(|error| Problem::invalid(error.to_string()))?;
+    let id = ExperimentId::parse(text).map_err(|_| {
+        Problem::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
+    })?;
     id.as_str().parse().map_err(|_| Problem::missing(format!("No Experiment with id={text} exists")))
 }
 
@@ -153,7 +178,8 @@ pub fn wrong_type(name: &str, value: &Value) -> Problem {
         Value::Object(_) => "dict",
     };
     Problem::invalid(format!(
-        "Invalid value {value} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API \
-         docs for more information about request parameters."
+        "Invalid value {} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API docs \
+         for more information about request parameters.",
+        python::json(value)
     ))
 }
