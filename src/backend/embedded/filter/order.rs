@@ -4,7 +4,7 @@ use super::super::problem::Problem;
 use super::grouping::{self, Node, Shape};
 use super::page::Token;
 use super::sql::{Bind, Query};
-use super::{python_text, refuse};
+use super::refuse;
 use crate::database::Dialect;
 
 /// One clause of an `order_by`.
@@ -199,9 +199,4 @@ impl Order {
         }
         query.push(")").push(&"))".repeat(keys.len().saturating_sub(1)));
     }
-}
-
-/// Names the clauses in an error about all of them.
-pub fn printed(clauses: &[String]) -> String {
-    format!("[{}]", clauses.iter().map(|clause| python_text(clause)).collect::<Vec<_>>().join(", "))
 }

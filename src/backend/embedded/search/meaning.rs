@@ -8,6 +8,7 @@ use super::super::filter::{
     self, Clause, Comparator, Number, OrderBy, Piece, Rules, Value, python_set, unquote_key,
 };
 use super::super::problem::Problem;
+use super::super::python;
 
 pub const TRACE_NAME: &str = "mlflow.traceName";
 pub const SESSION: &str = "mlflow.trace.session";
@@ -485,7 +486,7 @@ pub fn orders(clauses: &[String]) -> Result<Vec<(OrderKey, bool)>, Problem> {
         if orders.iter().any(|(known, _)| *known == key) {
             return Err(Problem::invalid(format!(
                 "`order_by` contains duplicate fields: {}",
-                filter::order::printed(clauses)
+                python::repr_list(clauses.iter().map(String::as_str))
             )));
         }
         orders.push((key, order.ascending));
