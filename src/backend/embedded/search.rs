@@ -55,7 +55,9 @@ async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
         match experiment.map(|experiment| experiment.get("experiment_id")) {
             None => {}
             Some(Some(Value::String(id))) => experiments.push(id.clone()),
-            Some(other) => return Err(experiment_problem(other.map_or(String::new(), Value::to_string).as_str())),
+            Some(other) => {
+                return Err(experiment_problem(other.map_or(String::new(), Value::to_string).as_str()));
+            }
         }
     }
     let (rows, next) = find(store, request, &experiments).await?;

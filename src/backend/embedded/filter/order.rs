@@ -3,8 +3,8 @@
 use super::super::problem::Problem;
 use super::grouping::{self, Node, Shape};
 use super::page::Token;
-use super::sql::{Bind, Query};
 use super::refuse;
+use super::sql::{Bind, Query};
 use crate::database::Dialect;
 
 /// One clause of an `order_by`.

@@ -81,10 +81,7 @@ impl Query {
     }
 
     /// What `build` pushes, not pushed: text for several places, whose values are bound once.
-    pub fn aside(
-        &mut self,
-        build: impl FnOnce(&mut Self) -> Result<(), Problem>,
-    ) -> Result<String, Problem> {
+    pub fn aside(&mut self, build: impl FnOnce(&mut Self) -> Result<(), Problem>) -> Result<String, Problem> {
         let end = self.text.len();
         build(self)?;
         Ok(self.text.split_off(end))

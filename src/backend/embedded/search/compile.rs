@@ -216,8 +216,9 @@ impl Compiled {
         }
         let key = self.query.place(key);
         let marked = format!("m.kind = {} AND m.key = {key}", i64::from(metadata));
-        let of_trace =
-            |more: &str| format!("(SELECT 1 FROM trace_marks m WHERE m.trace_no = t.trace_no AND {marked}{more})");
+        let of_trace = |more: &str| {
+            format!("(SELECT 1 FROM trace_marks m WHERE m.trace_no = t.trace_no AND {marked}{more})")
+        };
         let Some(value) = value else {
             let not = if comparator == Comparator::IsNull { "NOT " } else { "" };
             self.plain.push(format!("{not}EXISTS {}", of_trace("")));
@@ -232,8 +233,10 @@ impl Compiled {
                 return Ok(());
             }
             let marks = format!("{marked} AND {compared}");
-            let members =
-                format!("SELECT m.trace_no FROM trace_marks m WHERE m.experiment_id IN {} AND {marks}", self.scope());
+            let members = format!(
+                "SELECT m.trace_no FROM trace_marks m WHERE m.experiment_id IN {} AND {marks}",
+                self.scope()
+            );
             self.sets.push(Set { condition, members, marks: Some(marks), others: None });
             return Ok(());
         }
@@ -259,9 +262,8 @@ impl Compiled {
         self.mark(true, SOURCE_RUN.to_owned(), Comparator::Equal, Some(Value::Text(run.to_owned())))?;
         let target = self.query.place(run);
         let links = format!("l.kind = 'run' AND l.target = {target}");
-        let of_trace = format!(
-            "EXISTS (SELECT 1 FROM trace_links l WHERE l.trace_no = t.trace_no AND {links})"
-        );
+        let of_trace =
+            format!("EXISTS (SELECT 1 FROM trace_links l WHERE l.trace_no = t.trace_no AND {links})");
         let linked = format!("SELECT l.trace_no FROM trace_links l WHERE {links}");
         if let Some(set) = self.sets.last_mut().filter(|set| set.marks.is_some()) {
             set.condition = format!("({} OR {of_trace})", set.condition);
@@ -301,9 +303,7 @@ impl Compiled {
         };
         let scope = self.scope();
         let session = |alias: &str| {
-            format!(
-                "{alias}.experiment_id IN {scope} AND {alias}.kind = 1 AND {alias}.key = '{SESSION}'"
-            )
+            format!("{alias}.experiment_id IN {scope} AND {alias}.kind = 1 AND {alias}.key = '{SESSION}'")
         };
         let siblings = format!(
             "SELECT m.trace_no FROM trace_marks m WHERE {} AND m.value IN (SELECT o.value FROM assessments a \
@@ -311,8 +311,7 @@ impl Compiled {
             session("m"),
             session("o"),
         );
-        let own =
-            format!("EXISTS (SELECT 1 FROM assessments a WHERE a.trace_no = t.trace_no AND {base})");
+        let own = format!("EXISTS (SELECT 1 FROM assessments a WHERE a.trace_no = t.trace_no AND {base})");
         if comparator == Comparator::IsNull {
             self.plain.push(format!("NOT {own} AND t.trace_no NOT IN ({siblings})"));
             return Ok(());
@@ -380,8 +379,7 @@ impl Compiled {
             return Ok(());
         }
         let conditions = self.query.aside(|query| spans.push_conditions(query, true))?;
-        let condition =
-            format!("EXISTS (SELECT 1 FROM spans s WHERE s.trace_no = t.trace_no{conditions})");
+        let condition = format!("EXISTS (SELECT 1 FROM spans s WHERE s.trace_no = t.trace_no{conditions})");
         if spans.names_a_span() {
             let members = format!("SELECT s.trace_no FROM spans s WHERE 1 = 1{conditions}");
             self.sets.push(Set { condition, members, marks: None, others: None });

@@ -26,7 +26,8 @@ pub(super) async fn answer(store: &EmbeddedShared, request: &Request) -> Result<
     let second = request.required("filter_string2")?;
     let base = request.text("base_filter")?.filter(|base| !base.is_empty());
     let experiments = experiment_numbers(&experiments)?;
-    let combined = |filter: &str| base.map_or_else(|| filter.to_owned(), |base| format!("{base} and {filter}"));
+    let combined =
+        |filter: &str| base.map_or_else(|| filter.to_owned(), |base| format!("{base} and {filter}"));
     let first = satisfying(store, &experiments, &combined(first)).await?;
     let second = satisfying(store, &experiments, &combined(second)).await?;
     let total = match base {
@@ -131,7 +132,8 @@ mod tests {
     /// Values of MLflow's own function.
     #[test]
     fn as_mlflow_computes_it() {
-        let close = |value: Option<f64>, wanted: f64| assert!((value.unwrap() - wanted).abs() < 1e-12, "{value:?}");
+        let close =
+            |value: Option<f64>, wanted: f64| assert!((value.unwrap() - wanted).abs() < 1e-12, "{value:?}");
         assert_eq!(npmi(0, 0, 5, 10), (None, None));
         assert_eq!(npmi(10, 10, 10, 10).0, Some(1.0));
         assert_eq!(npmi(0, 3, 4, 10).0, Some(-1.0));

@@ -150,14 +150,24 @@ pub enum SpanColumn {
 pub enum Condition {
     Attribute(Attribute, Comparator, Value),
     /// A tag or a metadata entry; without a value for IS NULL and IS NOT NULL.
-    Mark { metadata: bool, key: String, comparator: Comparator, value: Option<Value> },
+    Mark {
+        metadata: bool,
+        key: String,
+        comparator: Comparator,
+        value: Option<Value>,
+    },
     /// Belongs to the run, by its metadata or by a link.
     Run(String),
     Prompt(String),
     Issue(String),
     Span(SpanColumn, Comparator, Value),
     /// `feedback` or `expectation`; without a value for IS NULL and IS NOT NULL.
-    Assessment { kind: &'static str, name: String, comparator: Comparator, value: Option<Value> },
+    Assessment {
+        kind: &'static str,
+        name: String,
+        comparator: Comparator,
+        value: Option<Value>,
+    },
 }
 
 /// An identifier and a value that fit together, before keys are renamed.
@@ -204,7 +214,10 @@ fn identifier(split: (Option<&str>, &str), keys: &[&str]) -> Result<(Entity, Str
     })?;
     let key = unquote_key(key);
     if known == Entity::Attribute && !keys.contains(&key) {
-        return Err(format!("Invalid attribute key '{key}' specified. Valid keys are '{}'", python_set(keys)));
+        return Err(format!(
+            "Invalid attribute key '{key}' specified. Valid keys are '{}'",
+            python_set(keys)
+        ));
     }
     Ok((known, key.to_owned()))
 }
@@ -388,9 +401,8 @@ fn attribute_of(key: &str) -> Option<Attribute> {
 }
 
 fn tag(key: String, clause: &Clause<'_>, value: Option<Value>) -> Result<Condition, Problem> {
-    let comparator = clause.one_of(OF_TAGS, |asked, allowed| {
-        format!("Invalid comparator '{asked}' not one of '{allowed}")
-    })?;
+    let comparator = clause
+        .one_of(OF_TAGS, |asked, allowed| format!("Invalid comparator '{asked}' not one of '{allowed}"))?;
     if key == LINKED_PROMPTS {
         if comparator != Equal {
             return Err(clause.identifier.refuse(format!(
@@ -411,9 +423,8 @@ fn tag(key: String, clause: &Clause<'_>, value: Option<Value>) -> Result<Conditi
 }
 
 fn metadata(key: String, clause: &Clause<'_>, value: Option<Value>) -> Result<Condition, Problem> {
-    let comparator = clause.one_of(OF_TAGS, |asked, allowed| {
-        format!("Invalid comparator '{asked}' not one of '{allowed}'")
-    })?;
+    let comparator = clause
+        .one_of(OF_TAGS, |asked, allowed| format!("Invalid comparator '{asked}' not one of '{allowed}'"))?;
     if RESERVED.contains(&key.as_str()) && !matches!(comparator, Equal | NotEqual | IsNull | IsNotNull) {
         return Err(clause.identifier.refuse(format!(
             "Comparator '{}' is not supported for reserved metadata '{key}'. Only '=', '!=', 'IS NULL', and \
@@ -451,7 +462,12 @@ fn fitting(clause: &Clause<'_>, comparator: Comparator, value: Option<Value>) ->
         pattern_of(pattern).map_err(|told| place.refuse(told))?;
     }
     value.filter(|_| fits).ok_or_else(|| {
-        place.refuse(format!("'{}' cannot be compared with {} by {}", clause.identifier.text, place.text, comparator.text()))
+        place.refuse(format!(
+            "'{}' cannot be compared with {} by {}",
+            clause.identifier.text,
+            place.text,
+            comparator.text()
+        ))
     })
 }
 

@@ -67,7 +67,8 @@ fn statement(compiled: Compiled, ask: &Ask, more: &filters::More) -> Result<Quer
     conditions.extend(compiled.plain);
     conditions.extend(compiled.sets.into_iter().map(|set| set.condition));
     conditions.extend(times(ask, &mut query));
-    conditions.extend(more.iter().map(|(column, value)| format!("{column} = {}", query.place(value.as_str()))));
+    conditions
+        .extend(more.iter().map(|(column, value)| format!("{column} = {}", query.place(value.as_str()))));
     conditions.extend(groups.iter().map(|group| format!("({group}) IS NOT NULL")));
     let columns: String =
         groups.iter().enumerate().map(|(index, group)| format!(", {group} AS group_{index}")).collect();
@@ -81,8 +82,7 @@ fn statement(compiled: Compiled, ask: &Ask, more: &filters::More) -> Result<Quer
     } else {
         String::new()
     };
-    let inner =
-        format!("SELECT {value} AS value{columns} FROM {from} WHERE {}", conditions.join(" AND "));
+    let inner = format!("SELECT {value} AS value{columns} FROM {from} WHERE {}", conditions.join(" AND "));
     let inner = if ranks.is_empty() { inner } else { format!("SELECT plain.*{ranks} FROM ({inner}) plain") };
     let mut selected = names.clone();
     for aggregation in &ask.aggregations {
@@ -95,7 +95,11 @@ fn statement(compiled: Compiled, ask: &Ask, more: &filters::More) -> Result<Quer
             .enumerate()
             .map(|(index, name)| {
                 let text = !(index == 0 && ask.interval.is_some());
-                if dialect == Dialect::Postgres && text { format!("{name} COLLATE \"C\"") } else { name.clone() }
+                if dialect == Dialect::Postgres && text {
+                    format!("{name} COLLATE \"C\"")
+                } else {
+                    name.clone()
+                }
             })
             .collect();
         query.push(&format!(" GROUP BY {} ORDER BY {}", names.join(", "), ordered.join(", ")));
@@ -184,7 +188,9 @@ fn aggregate(aggregation: &Aggregation, ask: &Ask, query: &mut Query) -> Vec<Str
         Dialect::Postgres => format!("CAST({text} AS DOUBLE PRECISION)"),
     };
     match aggregation {
-        Aggregation::Count if ask.metric == "session_count" => vec![float("COUNT(DISTINCT value)".to_owned())],
+        Aggregation::Count if ask.metric == "session_count" => {
+            vec![float("COUNT(DISTINCT value)".to_owned())]
+        }
         Aggregation::Count => vec![float("COUNT(value)".to_owned())],
         Aggregation::Sum => vec![float("SUM(value)".to_owned())],
         Aggregation::Average => vec![float("AVG(value)".to_owned())],

@@ -57,11 +57,7 @@ enum Source {
 }
 
 /// Finds a page.
-pub async fn find(
-    store: &EmbeddedShared,
-    mut compiled: Compiled,
-    asked: Asked<'_>,
-) -> Result<Page, Problem> {
+pub async fn find(store: &EmbeddedShared, mut compiled: Compiled, asked: Asked<'_>) -> Result<Page, Problem> {
     let (order, by_time) = keys(&mut compiled.query, &asked.order);
     let mut token = asked.search.token(asked.token, &order)?;
     if compiled.experiments.is_empty() {
@@ -195,7 +191,8 @@ async fn source(
             sizes.push(size(store, &compiled.query, &set.members).await?);
         }
     }
-    let smallest = sizes.iter().enumerate().min_by_key(|(_, size)| **size).filter(|(_, size)| **size < SMALL_SET);
+    let smallest =
+        sizes.iter().enumerate().min_by_key(|(_, size)| **size).filter(|(_, size)| **size < SMALL_SET);
     let chosen = match smallest {
         Some((index, _)) => Some((index, Source::Members(compiled.sets[index].members.clone()))),
         None if by_time => timed(store, compiled).await?,

@@ -11,8 +11,8 @@ use sqlx::Row as _;
 
 use super::super::EmbeddedShared;
 use super::super::filter::{Comparator, Query, Value};
-use super::super::problem::Problem;
 use super::super::many;
+use super::super::problem::Problem;
 use super::like::Like;
 use super::meaning::{SpanColumn, pattern_of};
 use crate::database::Dialect;
@@ -123,7 +123,8 @@ impl SpanFilter {
             && self.conditions.iter().any(|(_, comparator, _)| *comparator == Comparator::RLike);
         let batch = many::integers(dialect, 1);
         if !by_hand {
-            let mut query = Query::new(dialect, "SELECT DISTINCT s.trace_no FROM spans s WHERE s.trace_no IN ");
+            let mut query =
+                Query::new(dialect, "SELECT DISTINCT s.trace_no FROM spans s WHERE s.trace_no IN ");
             query.place(many::list(traces));
             query.push(&batch).push(" AND s.content IS NOT NULL");
             self.push_conditions(&mut query, false)?;
@@ -188,11 +189,7 @@ impl SpanFilter {
 }
 
 /// A pattern for an attribute as one for the content.
-fn of_attribute(
-    name: &str,
-    comparator: Comparator,
-    value: Value,
-) -> Option<(SpanColumn, Comparator, Value)> {
+fn of_attribute(name: &str, comparator: Comparator, value: Value) -> Option<(SpanColumn, Comparator, Value)> {
     let Value::Text(value) = value else { return None };
     let pattern = match comparator {
         Comparator::RLike => {

@@ -71,9 +71,7 @@ impl Aggregation {
         let kind = value.get("aggregation_type").unwrap_or(&Value::Null);
         let percent = match value.get("percentile_value") {
             None | Some(Value::Null) => None,
-            Some(percent) => {
-                Some(percent.as_f64().ok_or_else(|| wrong_type("aggregations", value))?)
-            }
+            Some(percent) => Some(percent.as_f64().ok_or_else(|| wrong_type("aggregations", value))?),
         };
         let plain = match (kind.as_str(), kind.as_i64()) {
             (Some("SUM"), _) | (_, Some(2)) => Self::Sum,
@@ -195,18 +193,7 @@ impl Ask {
         }
         let experiments = experiment_numbers(&experiments)?;
         let limit = limit.min(LARGEST_LIMIT);
-        Ok(Self {
-            experiments,
-            view,
-            metric,
-            aggregations,
-            dimensions,
-            filters,
-            interval,
-            start,
-            end,
-            limit,
-        })
+        Ok(Self { experiments, view, metric, aggregations, dimensions, filters, interval, start, end, limit })
     }
 
     pub fn has_percentile(&self) -> bool {

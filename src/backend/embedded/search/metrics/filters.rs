@@ -20,7 +20,9 @@ pub fn read(ask: &Ask) -> Result<(Vec<Condition>, More), Problem> {
             Place::Status => {
                 conditions.push(Condition::Attribute(Attribute::State, equal, Value::Text(value)));
             }
-            Place::Mark { metadata: true, key } if key == SOURCE_RUN => conditions.push(Condition::Run(value)),
+            Place::Mark { metadata: true, key } if key == SOURCE_RUN => {
+                conditions.push(Condition::Run(value))
+            }
             Place::Mark { metadata, key } => {
                 let value = Some(Value::Text(value));
                 conditions.push(Condition::Mark { metadata, key, comparator: equal, value });
