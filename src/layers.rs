@@ -58,7 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["identity"]),
     ("reqwest", &["identity", "audit", "cli"]),
     ("aws_lc_rs", &["audit"]),
-    ("flate2", &["classify"]),
+    ("flate2", &["wire"]),
     ("graphql_parser", &["classify"]),
     ("chacha20poly1305", &["seal"]),
     ("toml", &["config"]),

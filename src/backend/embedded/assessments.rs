@@ -94,9 +94,9 @@ async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
     let created = store.writer.write(move |connection| {
         Box::pin(async move {
             traces::lock(connection, dialect, std::slice::from_ref(&trace)).await?;
-            let trace_no = traces::number_of(connection, &trace).await?.ok_or_else(|| {
-                Problem::missing(format!("Trace with ID '{trace}' not found."))
-            })?;
+            let trace_no = traces::number_of(connection, &trace)
+                .await?
+                .ok_or_else(|| Problem::missing(format!("Trace with ID '{trace}' not found.")))?;
             if let Some(overridden) = &assessment.overrides {
                 override_by(connection, trace_no, &trace, overridden).await?;
             }
@@ -138,12 +138,13 @@ async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
         Box::pin(async move {
             traces::lock(connection, dialect, std::slice::from_ref(&trace)).await?;
             let Some(trace_no) = traces::number_of(connection, &trace).await? else { return Ok(()) };
-            let overrides: Option<Option<String>> =
-                sqlx::query_scalar("SELECT overrides FROM assessments WHERE trace_no = $1 AND assessment_id = $2")
-                    .bind(trace_no)
-                    .bind(&id)
-                    .fetch_optional(&mut *connection)
-                    .await?;
+            let overrides: Option<Option<String>> = sqlx::query_scalar(
+                "SELECT overrides FROM assessments WHERE trace_no = $1 AND assessment_id = $2",
+            )
+            .bind(trace_no)
+            .bind(&id)
+            .fetch_optional(&mut *connection)
+            .await?;
             let Some(overrides) = overrides else { return Ok(()) };
             sqlx::query("DELETE FROM assessments WHERE trace_no = $1 AND assessment_id = $2")
                 .bind(trace_no)

@@ -42,7 +42,7 @@ impl Code {
     fn class(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             Self::InvalidParameterValue | Self::BadRequest => ("INVALID_PARAMETER_VALUE", "KAM00"),
-            Self::ResourceDoesNotExist => ("RESOURCE_NOT_FOUND", "KAM00"),
+            Self::ResourceDoesNotExist | Self::NotFound => ("RESOURCE_NOT_FOUND", "KAM00"),
             Self::ResourceAlreadyExists => ("RESOURCE_ALREADY_EXISTS", "KAM00"),
             Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
                 ("CLIENT_INTERNAL_ERROR", "XXM00")

@@ -3,6 +3,8 @@
 
 use serde_json::Value;
 
+use super::python;
+
 /// A value with `, ` and `: ` between its parts, and letters of all scripts as they are.
 pub fn dumps(value: &Value) -> String {
     let mut text = String::new();
@@ -67,20 +69,7 @@ pub fn write_float(float: f64, out: &mut String) {
         let infinite = if float > 0.0 { "Infinity" } else { "-Infinity" };
         return out.push_str(if float.is_nan() { "NaN" } else { infinite });
     }
-    let scientific = format!("{float:e}");
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let power: i32 = exponent.parse().unwrap_or_default();
-    if (-4..16).contains(&power) {
-        let plain = float.to_string();
-        out.push_str(&plain);
-        if !plain.contains('.') {
-            out.push_str(".0");
-        }
-        return;
-    }
-    out.push_str(mantissa);
-    out.push_str(if power < 0 { "e-" } else { "e+" });
-    out.push_str(&format!("{:02}", power.unsigned_abs()));
+    out.push_str(&python::float(float));
 }
 
 /// The same JSON in ASCII, as `json.dumps` writes it unless told otherwise.
@@ -126,7 +115,10 @@ mod tests {
     #[test]
     fn texts_are_those_of_python() {
         let value = json!({"a": [1, null, true, "é\n\"\u{1}\u{7f}"], "b": {}, "c": []});
-        assert_eq!(dumps(&value), "{\"a\": [1, null, true, \"é\\n\\\"\\u0001\u{7f}\"], \"b\": {}, \"c\": []}");
+        assert_eq!(
+            dumps(&value),
+            "{\"a\": [1, null, true, \"é\\n\\\"\\u0001\u{7f}\"], \"b\": {}, \"c\": []}"
+        );
         for (float, text) in [
             (3.0, "3.0"),
             (0.1, "0.1"),

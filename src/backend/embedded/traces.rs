@@ -86,10 +86,7 @@ pub(super) fn not_found(trace_id: &str) -> Problem {
 
 async fn row(store: &EmbeddedShared, trace_id: &str) -> Result<Option<TraceRow>, Problem> {
     let sql = format!("SELECT {} FROM traces WHERE trace_id = $1", info::COLUMNS);
-    let found = sqlx::query(AssertSqlSafe(sql))
-        .bind(trace_id)
-        .fetch_optional(&store.database.reader)
-        .await?;
+    let found = sqlx::query(AssertSqlSafe(sql)).bind(trace_id).fetch_optional(&store.database.reader).await?;
     Ok(found.as_ref().map(TraceRow::read).transpose()?)
 }
 
@@ -129,7 +126,6 @@ async fn info_v2(store: &EmbeddedShared, trace_id: &str) -> Result<Reply, Proble
     Ok(reply::json_text(format!("{{\"trace_info\":{}}}", info::v2(&row)?)))
 }
 
-
 /// The parameters of both batches: the traces, and the experiments that they must belong to, if any.
 fn batch(request: &Request) -> Result<(Vec<String>, Option<Vec<i64>>), Problem> {
     let trace_ids = request.texts("trace_ids")?;
@@ -138,7 +134,8 @@ fn batch(request: &Request) -> Result<(Vec<String>, Option<Vec<i64>>), Problem> 
     }
     let experiments = request.texts("experiment_ids")?;
     let given = request.json.contains_key("experiment_ids") || !experiments.is_empty();
-    let numbers = experiments.iter().map(|text| super::request::experiment_number(text)).collect::<Result<_, _>>()?;
+    let numbers =
+        experiments.iter().map(|text| super::request::experiment_number(text)).collect::<Result<_, _>>()?;
     Ok((trace_ids, given.then_some(numbers)))
 }
 

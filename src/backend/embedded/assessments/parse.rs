@@ -142,9 +142,7 @@ pub(super) fn parse_value(given: &Map<String, Value>) -> Result<ParsedValue, Pro
         (object(given, "feedback")?, object(given, "expectation")?, object(given, "issue")?);
     match (feedback, expectation, issue) {
         (Some(feedback), None, None) => parse_feedback(feedback),
-        (None, Some(expectation), None) => {
-            Ok((Kind::Expectation, parse_expectation(expectation)?, None))
-        }
+        (None, Some(expectation), None) => Ok((Kind::Expectation, parse_expectation(expectation)?, None)),
         (None, None, Some(issue)) => {
             let mut value = Map::new();
             let name = text(issue, "issue_name")?.unwrap_or_default();
@@ -152,9 +150,9 @@ pub(super) fn parse_value(given: &Map<String, Value>) -> Result<ParsedValue, Pro
             Ok((Kind::Issue, Value::Object(value), None))
         }
         (None, None, None) => Err(Problem::invalid("Unknown assessment type: None")),
-        _ => Err(Problem::invalid(
-            "Exactly one of `expectation`, `feedback`, or `issue` should be specified.",
-        )),
+        _ => {
+            Err(Problem::invalid("Exactly one of `expectation`, `feedback`, or `issue` should be specified."))
+        }
     }
 }
 
@@ -185,9 +183,8 @@ fn parse_expectation(expectation: &Map<String, Value>) -> Result<Value, Problem>
                 )));
             }
             let json = text(serialized, "value")?.unwrap_or_default();
-            serde_json::from_str(&json).map_err(|error| {
-                Problem::invalid(format!("`serialized_value.value` is not JSON: {error}"))
-            })?
+            serde_json::from_str(&json)
+                .map_err(|error| Problem::invalid(format!("`serialized_value.value` is not JSON: {error}")))?
         }
         None => with_floats(get(expectation, "value")?.cloned().unwrap_or(Value::Null)),
     };

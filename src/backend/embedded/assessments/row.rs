@@ -49,22 +49,15 @@ impl Stored {
 }
 
 /// The assessment of a trace, or why there is none.
-pub(super) async fn find(
-    connection: &mut AnyConnection,
-    trace: &str,
-    id: &str,
-) -> Result<Stored, Problem> {
+pub(super) async fn find(connection: &mut AnyConnection, trace: &str, id: &str) -> Result<Stored, Problem> {
     let sql = format!(
         "SELECT {COLUMNS} FROM assessments JOIN traces ON traces.trace_no = assessments.trace_no \
          WHERE assessment_id = $1 AND trace_id = $2"
     );
-    let found =
-        sqlx::query(AssertSqlSafe(sql)).bind(id).bind(trace).fetch_optional(&mut *connection).await?;
+    let found = sqlx::query(AssertSqlSafe(sql)).bind(id).bind(trace).fetch_optional(&mut *connection).await?;
     match found {
         Some(row) => Stored::read(&row),
-        None if super::traces::number_of(connection, trace).await?.is_some() => {
-            Err(no_assessment(trace, id))
-        }
+        None if super::traces::number_of(connection, trace).await?.is_some() => Err(no_assessment(trace, id)),
         None => Err(Problem::missing(format!("Trace with request_id '{trace}' not found"))),
     }
 }

@@ -16,8 +16,7 @@ use super::super::problem::Problem;
 use super::super::protobuf_json::{duration, timestamp};
 
 /// What [`TraceRow::read`] reads, of the table `traces`.
-pub(in crate::backend::embedded) const COLUMNS: &str =
-    "trace_no, trace_id, experiment_id, request_time, duration, state, client_request_id, \
+pub(in crate::backend::embedded) const COLUMNS: &str = "trace_no, trace_id, experiment_id, request_time, duration, state, client_request_id, \
      request_preview, response_preview, tags, metadata";
 
 /// The longest key, and value of metadata, and value of a tag that is shown, in characters.

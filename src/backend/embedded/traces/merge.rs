@@ -118,6 +118,22 @@ impl State {
         self.duration = ended.map(|ended| ended.saturating_sub(self.request_time));
     }
 
+    /// What a client says of its trace; tokens and cost as far as they are numbers.
+    fn take_metadata(&mut self, metadata: Map<String, Value>) {
+        for (key, value) in metadata {
+            let text = value.as_str().unwrap_or_default();
+            let (told, given) = match key.as_str() {
+                TOKEN_USAGE => (usage::tokens_text(&usage::tokens(&usage::object(text))), GAVE_TOKENS),
+                COST => (usage::costs_text(&usage::costs(&usage::object(text))), GAVE_COST),
+                _ => (Some(text.to_owned()), 0),
+            };
+            if let Some(told) = told {
+                self.metadata.insert(key, Value::String(told));
+                self.head |= given;
+            }
+        }
+    }
+
     fn set_metadata(&mut self, key: &str, value: Option<String>) {
         if let Some(value) = value {
             self.metadata.insert(key.to_owned(), Value::String(value));
@@ -146,28 +162,36 @@ pub(in crate::backend::embedded) fn with_head(before: Option<State>, head: Head,
             state.tags.insert(key, value);
         }
     }
+    state.take_metadata(head.metadata);
     state.head |= STARTED;
-    for (key, value) in head.metadata {
-        let text = value.as_str().unwrap_or_default();
-        match key.as_str() {
-            TOKEN_USAGE => {
-                if let Some(told) = usage::tokens_text(&usage::tokens(&usage::object(text))) {
-                    state.metadata.insert(key, Value::String(told));
-                    state.head |= GAVE_TOKENS;
-                }
-            }
-            COST => {
-                if let Some(told) = usage::costs_text(&usage::costs(&usage::object(text))) {
-                    state.metadata.insert(key, Value::String(told));
-                    state.head |= GAVE_COST;
-                }
-            }
-            _ => {
-                state.metadata.insert(key, value);
-            }
-        }
-    }
     state.metadata.insert(FINALIZED.to_owned(), Value::from("true"));
+    state
+}
+
+/// A trace that a client of MLflow 2 starts, under an id that nobody else knows yet.
+pub(in crate::backend::embedded) fn with_old_head(head: Head, artifacts: &str) -> State {
+    let mut state = blank(&head.trace_id, head.experiment_id, artifacts);
+    state.request_time = head.request_time;
+    state.tags.extend(head.tags.into_iter().filter(|(key, _)| key != ARTIFACT_LOCATION));
+    state.take_metadata(head.metadata);
+    state
+}
+
+/// The states in which a client of MLflow 2 may leave a trace, in the order of their numbers.
+pub(in crate::backend::embedded) const COMPLETED_BY_CLIENT: [&str; 3] = ["OK", "ERROR", "IN_PROGRESS"];
+
+/// A trace that a client of MLflow 2 ends.
+pub(in crate::backend::embedded) fn ended(
+    mut state: State,
+    at: i64,
+    how: String,
+    tags: Map<String, Value>,
+    metadata: Map<String, Value>,
+) -> State {
+    state.duration = Some(at.saturating_sub(state.request_time));
+    state.state = how;
+    state.tags.extend(tags.into_iter().filter(|(key, _)| key != ARTIFACT_LOCATION));
+    state.take_metadata(metadata);
     state
 }
 

@@ -84,9 +84,7 @@ pub(in crate::backend::embedded) async fn load(
     super::lock(connection, dialect, trace_ids).await?;
     let sql = format!("SELECT {READ} FROM traces WHERE trace_id IN {}", many::texts(dialect, 1));
     let rows = sqlx::query(AssertSqlSafe(sql)).bind(many::list(trace_ids)).fetch_all(connection).await?;
-    rows.iter()
-        .map(|row| read(row).map(|found| (found.state.trace_id.clone(), found)))
-        .collect()
+    rows.iter().map(|row| read(row).map(|found| (found.state.trace_id.clone(), found))).collect()
 }
 
 /// The trace, locked, or that there is none.

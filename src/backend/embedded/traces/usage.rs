@@ -40,7 +40,10 @@ pub(in crate::backend::embedded) fn costs(object: &Map<String, Value>) -> Costs 
 fn token_count(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| {
-            number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 9e18).map(|float| float as i64)
+            number
+                .as_f64()
+                .filter(|float| float.fract() == 0.0 && float.abs() < 9e18)
+                .map(|float| float as i64)
         }),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,

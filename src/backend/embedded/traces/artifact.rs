@@ -1,0 +1,5 @@
+use super::super::{EmbeddedShared, problem::Problem, request::Request};
+use crate::wire::Reply;
+pub(super) async fn answer(_store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
+    Err(Problem::not_offered(&request.operation))
+}
