@@ -293,8 +293,8 @@ impl Compiled {
         let name = self.query.place(name);
         let mut base = format!("a.kind = '{kind}' AND a.name = {name} AND a.valid = 1");
         if let Some(value) = value {
-            base.push_str(" AND ");
-            base.push_str(&self.assessment_value(store, &base, comparator, value).await?);
+            let compared = self.assessment_value(store, &base, comparator, value).await?;
+            base = format!("{base} AND {compared}");
         }
         let dialect = self.query.dialect;
         let of_session = match dialect {

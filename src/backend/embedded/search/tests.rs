@@ -414,7 +414,7 @@ async fn metrics_are_grouped_and_aggregated() {
             point(
                 "latency",
                 json!({"trace_name": "name 1"}),
-                json!({"AVG": 6.0, "P50.0": 6.0, "MAX": 9.0, "P99.5": 8.97})
+                json!({"AVG": 6.0, "P50.0": 6.0, "MAX": 9.0, "P99.5": 8.969999999999999})
             ),
         ]
     );
