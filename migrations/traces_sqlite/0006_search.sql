@@ -24,3 +24,7 @@ CREATE TRIGGER content_removed AFTER DELETE ON traces BEGIN
     DELETE FROM content_pending WHERE trace_no = OLD.trace_no;
     INSERT INTO content_pending (trace_no) VALUES (OLD.trace_no);
 END;
+-- The index that the numbers above are for; another one begins with all traces.
+CREATE TABLE content_index (
+    id TEXT NOT NULL
+);

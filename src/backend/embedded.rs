@@ -50,7 +50,7 @@ use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Ow
 use crate::access::{ExperimentId, TraceId};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::database::{Database, OpenError};
+use crate::database::{Database, Dialect, OpenError};
 use crate::policy::Permit;
 use crate::wire::Reply;
 
@@ -60,6 +60,8 @@ pub struct EmbeddedShared {
     writer: Writer,
     clock: Arc<dyn Clock>,
     objects: Objects,
+    /// What spans hold; nothing if there is no such index, or if the database keeps it by itself.
+    content: Option<search::ContentIndex>,
     /// For what is still being received.
     scratch: PathBuf,
 }
@@ -92,7 +94,14 @@ impl EmbeddedShared {
         let objects =
             Objects::open(&artifact_root).map_err(|error| OpenError::File { path: artifact_root, error })?;
         let writer = Writer::start(database.clone());
-        let store = Self { database, writer, clock, objects, scratch: data_dir.clone() };
+        let content = match (config.mlflow.content_index, database.dialect) {
+            (true, Dialect::Sqlite) => {
+                let file = data_dir.join("content.db");
+                Some(search::ContentIndex::open(&file, &database, &writer, &objects).await?)
+            }
+            _ => None,
+        };
+        let store = Self { database, writer, clock, objects, content, scratch: data_dir.clone() };
         experiments::ensure_default(&store).await?;
         Ok(Arc::new(store))
     }

@@ -21,6 +21,7 @@ use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
 use self::compile::Compiled;
+pub(super) use self::content::ContentIndex;
 use self::page::Asked;
 use super::EmbeddedShared;
 use super::filter::page::Search;
