@@ -25,6 +25,12 @@ pub struct MlflowConfig {
     /// `s3://BUCKET/PREFIX` (credentials and region from the usual `AWS_…` variables). A directory below
     /// `server.data_dir` if absent; several replicas need one that all of them see.
     pub artifacts: Option<String>,
+    /// Days that the own store keeps a trace, counted from its start; for ever if absent. An experiment's tag
+    /// `tracegate.retention.days` says otherwise for its traces.
+    pub retention_days: Option<u32>,
+    /// Traces that the own store keeps of each experiment, the newest; all if absent. An experiment's tag
+    /// `tracegate.retention.traces` says otherwise for its traces.
+    pub retention_traces: Option<u64>,
     /// The gateway's own user name at the MLflow server (HTTP Basic).
     pub username: Option<String>,
     /// The password that goes with `username`.
@@ -61,6 +67,8 @@ impl Default for MlflowConfig {
         Self {
             url: None,
             artifacts: None,
+            retention_days: None,
+            retention_traces: None,
             username: None,
             password: None,
             password_file: None,
@@ -86,6 +94,8 @@ impl fmt::Debug for MlflowConfig {
             .debug_struct("MlflowConfig")
             .field("url", &self.url)
             .field("artifacts", &self.artifacts)
+            .field("retention_days", &self.retention_days)
+            .field("retention_traces", &self.retention_traces)
             .field("username", &self.username)
             .field("password", &hidden(&self.password))
             .field("password_file", &self.password_file)
