@@ -10,13 +10,16 @@
 mod artifacts;
 mod assessments;
 mod datasets;
+mod entries;
 mod experiments;
+mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
 mod many;
 mod names;
 mod objects;
+mod names;
 mod otlp;
 mod problem;
 mod protobuf_json;
@@ -26,6 +29,7 @@ mod registry;
 mod reply;
 mod request;
 mod review_queues;
+mod rows;
 mod runs;
 mod scorers;
 mod search;
@@ -34,6 +38,7 @@ mod spans;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
