@@ -59,6 +59,11 @@ pub fn json_spaced(value: &Value) -> String {
     write_json(value, false, ", ", ": ")
 }
 
+/// The same with sorted keys.
+pub fn json_sorted_spaced(value: &Value) -> String {
+    write_json(value, true, ", ", ": ")
+}
+
 fn write_json(value: &Value, sorted: bool, comma: &str, colon: &str) -> String {
     match value {
         Value::Array(items) => {
