@@ -20,8 +20,6 @@ mod lookup;
 mod many;
 mod names;
 mod objects;
-mod names;
-mod objects;
 mod otlp;
 mod problem;
 mod protobuf_json;
