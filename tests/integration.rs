@@ -10,6 +10,9 @@ mod support;
 #[path = "integration/audit.rs"]
 mod audit;
 #[cfg(test)]
+#[path = "integration/break_glass.rs"]
+mod break_glass;
+#[cfg(test)]
 #[path = "integration/canonical.rs"]
 mod canonical;
 #[cfg(test)]

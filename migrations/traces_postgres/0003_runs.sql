@@ -18,7 +18,7 @@ CREATE TABLE runs (
     artifact_uri    TEXT NOT NULL
 );
 -- The order that searches ask for, and the tie-break that makes pages stable.
-CREATE INDEX runs_by_time ON runs (experiment_id, start_time DESC, run_id);
+CREATE INDEX runs_by_time ON runs (experiment_id, start_time DESC, run_id COLLATE "C");
 
 CREATE TABLE run_params (
     run_no BIGINT NOT NULL REFERENCES runs (run_no) ON DELETE CASCADE,

@@ -10,6 +10,8 @@
 mod artifacts;
 mod assessments;
 mod datasets;
+mod entries;
+mod evaluation;
 mod experiments;
 mod filter;
 mod label_schemas;
@@ -27,6 +29,7 @@ mod registry;
 mod reply;
 mod request;
 mod review_queues;
+mod rows;
 mod runs;
 mod scorers;
 mod search;
@@ -35,16 +38,19 @@ mod spans;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::objects::Objects;
 use self::problem::Problem;
 use self::request::Request;
+use self::traces::retention::Retention;
 use self::writer::Writer;
 use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
 use crate::access::{ExperimentId, TraceId};
@@ -64,6 +70,10 @@ pub struct EmbeddedShared {
     content: Option<search::ContentIndex>,
     /// For what is still being received.
     scratch: PathBuf,
+    /// The largest export of spans that is read, decompressed, in bytes.
+    otlp_limit: u64,
+    /// How long traces stay where their experiment does not say.
+    retention: Retention,
 }
 
 impl std::fmt::Debug for EmbeddedShared {
@@ -101,9 +111,42 @@ impl EmbeddedShared {
             }
             _ => None,
         };
-        let store = Self { database, writer, clock, objects, content, scratch: data_dir.clone() };
+        let store = Self {
+            database,
+            writer,
+            clock,
+            objects,
+            content,
+            scratch: data_dir.clone(),
+            otlp_limit: config.limits.otlp_decompressed_bytes,
+            retention: Retention {
+                days: config.mlflow.retention_days,
+                traces: config.mlflow.retention_traces,
+            },
+        };
         experiments::ensure_default(&store).await?;
-        Ok(Arc::new(store))
+        let store = Arc::new(store);
+        tokio::spawn(tend(Arc::downgrade(&store)));
+        Ok(store)
+    }
+}
+
+/// Deletes what need not be kept: every minute the traces that are due, every hour what nobody names. Ends
+/// with the store.
+async fn tend(store: Weak<EmbeddedShared>) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for minute in 0_u64.. {
+        minutes.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        if let Err(problem) = traces::retention::retain(&store).await {
+            tracing::warn!(%problem, "traces that are due could not be deleted");
+        }
+        if minute % 60 == 0
+            && let Err(problem) = traces::sweep::sweep(&store).await
+        {
+            tracing::warn!(%problem, "left-over objects of spans could not be removed");
+        }
     }
 }
 

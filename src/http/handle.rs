@@ -107,7 +107,7 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         Handling::ModelSearch => search::models(call, "registered_models"),
         Handling::ModelVersionSearch => search::models(call, "model_versions"),
         Handling::ScorerConfigs => search::scorer_configs(call),
-        Handling::Multipart => multipart::prepare(call),
+        Handling::Multipart => Ok(multipart::prepare(call)),
         Handling::GraphQl => graphql::prepare(call).await,
     }
 }
@@ -135,6 +135,9 @@ pub(super) async fn claim(
 ) -> Result<Vec<(TraceId, ExperimentId)>, Refusal> {
     if call.operation.handling == Handling::Otlp {
         return otlp::claim(call, after, trail).await;
+    }
+    if call.operation.handling == Handling::Multipart {
+        multipart::refuse_without_parts(call)?;
     }
     let mut fresh = Vec::new();
     for (trace, experiment) in call.claims.clone() {

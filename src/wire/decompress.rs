@@ -9,11 +9,7 @@ use super::{ReplayBody, StreamError};
 
 /// A reader of the decompressed body that fails with [`StreamError::TooLarge`] past the cap (see
 /// [`to_error`]). Memory is flat whatever the ratio.
-pub fn open(
-    body: &ReplayBody,
-    encoding: Option<&str>,
-    cap: u64,
-) -> std::result::Result<Capped, StreamError> {
+pub fn open(body: &ReplayBody, encoding: Option<&str>, cap: u64) -> std::result::Result<Capped, StreamError> {
     let raw = body.reader();
     let inner: Box<dyn Read> = match encoding.unwrap_or_default().to_ascii_lowercase().as_str() {
         "" => raw,

@@ -49,19 +49,38 @@ pub fn float(number: f64) -> String {
     format!("{number:?}")
 }
 
-/// `json.dumps` with sorted keys, no blanks and nothing but ASCII.
+/// `json.dumps` as messages quote what was sent: sorted keys, no blanks.
 pub fn json(value: &Value) -> String {
+    write_json(value, true, ",", ":")
+}
+
+/// `json.dumps` as it is by default: the keys in their order, blanks between.
+pub fn json_spaced(value: &Value) -> String {
+    write_json(value, false, ", ", ": ")
+}
+
+/// The same with sorted keys.
+pub fn json_sorted_spaced(value: &Value) -> String {
+    write_json(value, true, ", ", ": ")
+}
+
+fn write_json(value: &Value, sorted: bool, comma: &str, colon: &str) -> String {
     match value {
         Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(json).collect();
-            format!("[{}]", items.join(","))
+            let items: Vec<String> =
+                items.iter().map(|item| write_json(item, sorted, comma, colon)).collect();
+            format!("[{}]", items.join(comma))
         }
         Value::Object(object) => {
-            let mut keys: Vec<&String> = object.keys().collect();
-            keys.sort();
-            let pairs: Vec<String> =
-                keys.into_iter().map(|key| format!("{}:{}", json_text(key), json(&object[key]))).collect();
-            format!("{{{}}}", pairs.join(","))
+            let mut pairs: Vec<(&String, &Value)> = object.iter().collect();
+            if sorted {
+                pairs.sort_by_key(|(key, _)| *key);
+            }
+            let pair = |(key, item): (&String, &Value)| {
+                format!("{}{colon}{}", json_text(key), write_json(item, sorted, comma, colon))
+            };
+            let pairs: Vec<String> = pairs.into_iter().map(pair).collect();
+            format!("{{{}}}", pairs.join(comma))
         }
         Value::String(text) => json_text(text),
         Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
@@ -133,5 +152,6 @@ mod tests {
     fn json_is_ascii_with_sorted_keys() {
         let value = json!({"b": [1, 2.0, null], "a": "é\u{1F600}\"\u{7f}"});
         assert_eq!(json(&value), r#"{"a":"\u00e9\ud83d\ude00\"\u007f","b":[1,2.0,null]}"#);
+        assert_eq!(json_spaced(&json!({"b": [1, true], "a": {}})), r#"{"b": [1, true], "a": {}}"#);
     }
 }

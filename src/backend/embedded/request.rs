@@ -98,11 +98,11 @@ impl Request {
         }
         match self.json.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(values)) => values
-                .iter()
-                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value)))
-                .collect(),
-            Some(other) => Err(wrong_type(name, other)),
+            Some(list) => {
+                let values = list.as_array().ok_or_else(|| wrong_type(name, list))?;
+                let texts: Option<_> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+                texts.ok_or_else(|| wrong_type(name, list))
+            }
         }
     }
 

@@ -8,11 +8,11 @@ mod links;
 pub(super) mod merge;
 mod read;
 pub(super) mod retention;
-mod start;
+pub(super) mod start;
 mod start_v2;
 pub(super) mod state;
 pub(super) mod sweep;
-mod tags;
+pub(super) mod tags;
 #[cfg(test)]
 mod tests;
 pub(super) mod usage;

@@ -302,7 +302,7 @@ impl Walker<'_> {
     fn delimited(&mut self, tag: Tag, end: u64, most: u64) -> Result<Vec<u8>, OtlpError> {
         expect(tag, LENGTH_DELIMITED)?;
         let until = self.wire.length(end)?;
-        self.wire.bytes(until, most)
+        Ok(self.wire.bytes(until, most)?)
     }
 }
 

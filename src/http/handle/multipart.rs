@@ -15,14 +15,18 @@ const NOT_SUPPORTED: &str = "Multipart upload is not supported for the current a
 /// Where the path of the parts begins.
 const PARTS: &str = "/api/tracegate/v1/multipart";
 
-pub(super) fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
-    if !call.app.backend.takes_parts() {
-        return Err(Refusal::NotOffered(format!(
-            "{NOT_SUPPORTED}: an MLflow server would hand out URLs of its store, which would go round access \
-             control"
-        )));
+pub(super) fn prepare(call: &Call<'_>) -> After {
+    if call.operation.name == "artifact.mpu_create" { After::PartsOffered } else { After::Nothing }
+}
+
+/// Once the call is allowed: whether this backend takes parts is no stranger's business.
+pub(super) fn refuse_without_parts(call: &Call<'_>) -> Result<(), Refusal> {
+    if call.app.backend.takes_parts() {
+        return Ok(());
     }
-    Ok(if call.operation.name == "artifact.mpu_create" { After::PartsOffered } else { After::Nothing })
+    Err(Refusal::NotOffered(format!(
+        "{NOT_SUPPORTED}: an MLflow server would hand out URLs of its store, which would go round access control"
+    )))
 }
 
 /// Gives every part its URL.

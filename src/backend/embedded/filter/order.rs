@@ -200,3 +200,8 @@ impl Order {
         query.push(")").push(&"))".repeat(keys.len().saturating_sub(1)));
     }
 }
+
+/// The clauses as an error names all of them.
+pub fn printed(clauses: &[String]) -> String {
+    super::super::python::repr_list(clauses.iter().map(String::as_str))
+}

@@ -8,7 +8,6 @@ use super::super::filter::{
     self, Clause, Comparator, Number, OrderBy, Piece, Rules, Value, python_set, unquote_key,
 };
 use super::super::problem::Problem;
-use super::super::python;
 
 pub const TRACE_NAME: &str = "mlflow.traceName";
 pub const SESSION: &str = "mlflow.trace.session";
@@ -502,7 +501,7 @@ pub fn orders(clauses: &[String]) -> Result<Vec<(OrderKey, bool)>, Problem> {
         if orders.iter().any(|(known, _)| *known == key) {
             return Err(Problem::invalid(format!(
                 "`order_by` contains duplicate fields: {}",
-                python::repr_list(clauses.iter().map(String::as_str))
+                filter::order::printed(clauses)
             )));
         }
         orders.push((key, order.ascending));
