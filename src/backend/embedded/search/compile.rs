@@ -336,7 +336,8 @@ impl Compiled {
         match (comparator, &value) {
             (Comparator::Equal | Comparator::NotEqual, Value::Text(text)) => {
                 let raw = self.query.place(text.as_str());
-                let json = self.query.place(python_json::dumps(&serde_json::Value::String(text.clone())));
+                let quoted = python_json::dumps(&serde_json::Value::String(text.clone()));
+                let json = self.query.place(python_json::ascii(&quoted));
                 let not = if comparator == Comparator::NotEqual { "NOT " } else { "" };
                 Ok(format!("{not}(a.value = {raw} OR a.value = {json})"))
             }
