@@ -105,7 +105,7 @@ async fn fill(file: &str, traces: u64) -> anyhow::Result<()> {
 
 async fn ask(url: &str, token: Option<&str>) -> anyhow::Result<()> {
     // A server behind https must be reachable too; without a provider the client does not even start.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let client = awc::Client::builder().timeout(Duration::from_secs(120)).finish();
     let search = async |body: &Value| -> anyhow::Result<Value> {
         let mut request = client.post(format!("{url}/api/3.0/mlflow/traces/search"));
