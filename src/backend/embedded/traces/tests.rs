@@ -144,12 +144,14 @@ async fn a_large_trace_lies_beside_the_database_and_goes_with_it() {
 
     // Sent again, it lies in a new object, and the old one is nobody's.
     assert_eq!(export(&store, spans).await, 200);
-    store.shared.objects.put(&payload_path(), Body::memory("left over")).await.unwrap();
+    store
+        .shared
+        .objects
+        .put(&payload_path(store.shared.clock.now()), Body::memory("left over"))
+        .await
+        .unwrap();
     assert_eq!(sweep(&store.shared).await.unwrap(), 0, "what is young may wait for its rows");
-    let real = i64::try_from(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis(),
-    );
-    store.clock.set(real.unwrap() + 4_000_000);
+    store.clock.advance(4_000_000);
     assert_eq!(sweep(&store.shared).await.unwrap(), 2);
     assert_eq!(get(&store, 9).await["spans"].as_array().unwrap().len(), 2_000);
 
@@ -166,7 +168,8 @@ async fn old_traces_and_too_many_go() {
         let start = (T0 + u64::from(number) * 1_000_000_000).to_string();
         assert_eq!(export(&store, vec![span(number, 1, json!({ "startTimeUnixNano": start }))]).await, 200);
     }
-    store.clock.set(i64::try_from(T0 / 1_000_000).unwrap() + 2 * 86_400_000 + 40_000);
+    let now = i64::try_from(T0 / 1_000_000).unwrap() + 2 * 86_400_000 + 40_000;
+    store.clock.advance(now - store.shared.clock.now().0);
     assert_eq!(retain(&store.shared).await.unwrap(), 0);
     for (key, value) in [(super::retention::DAYS, "2"), (super::retention::TRACES, "120")] {
         let body = json!({"experiment_id": "0", "key": key, "value": value});
