@@ -8,7 +8,6 @@ use bytes::Bytes;
 use sqlx::AnyConnection;
 
 use super::super::EmbeddedShared;
-use super::super::objects::Objects;
 use super::super::problem::Problem;
 use super::super::spans::{self, Place};
 use super::super::traces::start::{Must, artifact_location, artifacts_of};
@@ -32,7 +31,7 @@ pub(super) async fn commit(
     let mut payloads = Vec::with_capacity(export.traces.len());
     for trace in &mut export.traces {
         payloads.push(if trace.length > LARGE {
-            Some(put_payload(&store.objects, trace, export.scratch.clone()).await?)
+            Some(put_payload(store, trace, export.scratch.clone()).await?)
         } else {
             None
         });
@@ -56,11 +55,11 @@ pub(super) async fn commit(
 
 /// Stores the contents of a trace one after another; the rows keep where each is.
 async fn put_payload(
-    objects: &Objects,
+    store: &EmbeddedShared,
     trace: &mut TraceSpans,
     scratch: Option<Arc<File>>,
 ) -> Result<String, Problem> {
-    let path = payload_path();
+    let path = payload_path(store.clock.now());
     let mut offset = 0;
     let mut pieces = Vec::with_capacity(trace.rows.len());
     for (_, content) in &mut trace.rows {
@@ -85,7 +84,7 @@ async fn put_payload(
             (!gathered.is_empty()).then(|| (Ok(Bytes::from(gathered)), pieces))
         }
     });
-    objects.put(&path, Body::Stream { stream: Box::pin(stream), length: Some(offset) }).await?;
+    store.objects.put(&path, Body::Stream { stream: Box::pin(stream), length: Some(offset) }).await?;
     Ok(path)
 }
 

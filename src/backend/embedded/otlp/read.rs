@@ -22,9 +22,10 @@ const LARGEST_SPAN: u64 = 64 * 1024 * 1024;
 pub(super) enum Unreadable {
     #[error("Invalid OpenTelemetry format - no spans found")]
     NoSpans,
-    #[error("Invalid OpenTelemetry format: {0}")]
+    /// What is wrong is not told, as MLflow does not.
+    #[error("Invalid OpenTelemetry format")]
     Format(String),
-    #[error("Cannot convert OpenTelemetry span to MLflow span: {0}")]
+    #[error("Cannot convert OpenTelemetry span to MLflow span")]
     Span(String),
     #[error("Failed to decompress {0} payload")]
     Compressed(String),
@@ -40,6 +41,7 @@ pub(super) enum Unreadable {
 
 impl Unreadable {
     pub(super) fn answer(self) -> Result<Reply, Problem> {
+        tracing::debug!(problem = ?self, "an export was not taken");
         match self {
             Self::Io(error) => Err(full_or_internal(error)),
             Self::Problem(problem) => Err(problem),

@@ -4,19 +4,23 @@
 use std::collections::HashSet;
 
 use sqlx::AssertSqlSafe;
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::super::EmbeddedShared;
 use super::super::many;
 use super::super::objects::SCRATCH;
 use super::super::problem::Problem;
+use crate::clock::UnixMillis;
 
 /// A younger object may wait for its rows, in milliseconds.
 const YOUNG: i64 = 3_600_000;
 
 /// A new path for the content of spans. Its name says when it was made.
-pub(in crate::backend::embedded) fn payload_path() -> String {
-    format!("{}/{}", directory(), Uuid::now_v7().simple())
+pub(in crate::backend::embedded) fn payload_path(now: UnixMillis) -> String {
+    let milliseconds = u64::try_from(now.0).unwrap_or_default();
+    let nanoseconds = u32::try_from(milliseconds % 1000).unwrap_or_default() * 1_000_000;
+    let made = Timestamp::from_unix(NoContext, milliseconds / 1000, nanoseconds);
+    format!("{}/{}", directory(), Uuid::new_v7(made).simple())
 }
 
 fn directory() -> String {

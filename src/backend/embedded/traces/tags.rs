@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::EmbeddedShared;
 use super::super::names;
-use super::super::problem::Problem;
+use super::super::problem::{Code, Problem};
 use super::super::reply;
 use super::super::request::Request;
 use super::merge::TRACE_NAME;
@@ -50,14 +50,20 @@ pub(super) async fn delete(store: &EmbeddedShared, request: &Request) -> Result<
     if IMMUTABLE.contains(&key.as_str()) {
         return Err(immutable(&key, "deleted"));
     }
-    change(store, request, move |state| match state.tags.shift_remove(&key) {
-        Some(_) => Ok(()),
-        None => Err(Problem::missing(format!(
-            "No trace tag with key '{key}' for trace with ID '{}'",
-            state.trace_id
-        ))),
-    })
-    .await
+    let none = no_tag(&key, trace_id(request));
+    let gone = none.clone();
+    let deleted =
+        change(store, request, move |state| state.tags.shift_remove(&key).map(|_| ()).ok_or(gone)).await;
+    deleted.map_err(|problem| if problem.code == Code::ResourceDoesNotExist { none } else { problem })
+}
+
+/// As MLflow says it of a trace that is not there as well.
+fn no_tag(key: &str, trace_id: &str) -> Problem {
+    Problem::missing(format!("No trace tag with key '{key}' for trace with ID '{trace_id}'"))
+}
+
+fn trace_id(request: &Request) -> &str {
+    request.param(if request.operation.ends_with("_v2") { "request_id" } else { "trace_id" })
 }
 
 fn immutable(key: &str, how: &str) -> Problem {
@@ -69,8 +75,7 @@ async fn change(
     request: &Request,
     change: impl FnOnce(&mut super::merge::State) -> Result<(), Problem> + Send + 'static,
 ) -> Result<Reply, Problem> {
-    let name = if request.operation.ends_with("_v2") { "request_id" } else { "trace_id" };
-    let trace_id = request.param(name).to_owned();
+    let trace_id = trace_id(request).to_owned();
     let dialect = store.database.dialect;
     let changed = store.writer.write(move |connection| {
         Box::pin(async move {
