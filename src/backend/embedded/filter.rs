@@ -36,6 +36,7 @@ pub use self::order::{OrderBy, parse_order_by};
 pub use self::sql::{Bind, Query};
 pub use self::value::{Number, Value};
 use super::problem::Problem;
+use super::python;
 
 /// Comparisons in one filter; a database refuses expressions that nest deeper than it likes.
 const MAX_CLAUSES: usize = 400;
@@ -137,7 +138,7 @@ pub struct Piece<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause<'a> {
     pub identifier: Piece<'a>,
-    /// As written, but with IN, NOT IN, IS NULL and IS NOT NULL in upper case with single spaces.
+    /// As written, but with NOT IN, IS NULL and IS NOT NULL in upper case with single spaces.
     pub comparator_text: String,
     pub comparator_position: usize,
     /// Nothing for IS NULL and IS NOT NULL.
@@ -174,12 +175,19 @@ impl Clause<'_> {
     ) -> Result<Comparator, Problem> {
         match self.comparator() {
             Some(comparator) if allowed.contains(&comparator) => Ok(comparator),
-            _ => {
-                let names: Vec<&str> = allowed.iter().map(|comparator| comparator.text()).collect();
-                let asked = self.comparator_text.to_uppercase();
-                Err(refuse(&message(&asked, &python_set(&names)), self.comparator_position))
-            }
+            _ => Err(self.refuse_comparator(allowed, message)),
         }
+    }
+
+    /// The error of [`one_of`](Self::one_of).
+    pub fn refuse_comparator(
+        &self,
+        allowed: &[Comparator],
+        message: impl FnOnce(&str, &str) -> String,
+    ) -> Problem {
+        let names: Vec<&str> = allowed.iter().map(|comparator| comparator.text()).collect();
+        let asked = self.comparator_text.to_uppercase();
+        refuse(&message(&asked, &python_set(&names)), self.comparator_position)
     }
 
     /// Whether this is IS NULL or IS NOT NULL.
@@ -207,28 +215,7 @@ pub fn within(text: &str, quote: char) -> Option<&str> {
 
 /// Texts as Python prints a set of them. The order there is arbitrary; here it is the given one.
 pub fn python_set(names: &[&str]) -> String {
-    format!("{{{}}}", names.iter().map(|name| python_text(name)).collect::<Vec<_>>().join(", "))
-}
-
-/// A text as Python prints it.
-pub fn python_text(text: &str) -> String {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    let mut printed = String::from(quote);
-    for character in text.chars() {
-        match character {
-            '\\' => printed.push_str("\\\\"),
-            '\n' => printed.push_str("\\n"),
-            '\r' => printed.push_str("\\r"),
-            '\t' => printed.push_str("\\t"),
-            other if other == quote => {
-                printed.push('\\');
-                printed.push(other);
-            }
-            other => printed.push(other),
-        }
-    }
-    printed.push(quote);
-    printed
+    format!("{{{}}}", names.iter().map(|name| python::repr(name)).collect::<Vec<_>>().join(", "))
 }
 
 fn abbreviate(message: &str) -> std::borrow::Cow<'_, str> {
@@ -254,7 +241,7 @@ pub fn parse(text: &str, rules: Rules) -> Result<Vec<Clause<'_>>, Problem> {
     if let Some(next) = grouping::second_statement(&nodes, text) {
         let message = format!(
             "Search filter contained multiple expression {}. Provide AND-ed expression list.",
-            python_text(text)
+            python::repr(text)
         );
         return Err(refuse(&message, characters_before(text, next)));
     }

@@ -11,6 +11,8 @@ pub enum Code {
     InvalidParameterValue,
     BadRequest,
     ResourceDoesNotExist,
+    /// Of files.
+    NotFound,
     ResourceAlreadyExists,
     InvalidState,
     Internal,
@@ -26,6 +28,7 @@ impl Code {
             Self::InvalidParameterValue => "INVALID_PARAMETER_VALUE",
             Self::BadRequest => "BAD_REQUEST",
             Self::ResourceDoesNotExist => "RESOURCE_DOES_NOT_EXIST",
+            Self::NotFound => "NOT_FOUND",
             Self::ResourceAlreadyExists => "RESOURCE_ALREADY_EXISTS",
             Self::InvalidState => "INVALID_STATE",
             Self::Internal => "INTERNAL_ERROR",
@@ -39,7 +42,7 @@ impl Code {
     fn class(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             Self::InvalidParameterValue | Self::BadRequest => ("INVALID_PARAMETER_VALUE", "KAM00"),
-            Self::ResourceDoesNotExist => ("RESOURCE_NOT_FOUND", "KAM00"),
+            Self::ResourceDoesNotExist | Self::NotFound => ("RESOURCE_NOT_FOUND", "KAM00"),
             Self::ResourceAlreadyExists => ("RESOURCE_ALREADY_EXISTS", "KAM00"),
             Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
                 ("CLIENT_INTERNAL_ERROR", "XXM00")
@@ -51,7 +54,7 @@ impl Code {
     fn status(self) -> u16 {
         match self {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => 400,
-            Self::ResourceDoesNotExist => 404,
+            Self::ResourceDoesNotExist | Self::NotFound => 404,
             Self::ResourceExhausted => 429,
             Self::InvalidState | Self::Internal => 500,
             Self::NotImplemented => 501,

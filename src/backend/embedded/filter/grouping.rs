@@ -349,7 +349,7 @@ pub fn second_statement(nodes: &[Node], text: &str) -> Option<usize> {
 }
 
 pub fn is_bare_timestamp(node: &Node, text: &str) -> bool {
-    node.shape == Shape::Builtin && node.is_word(text, "timestamp")
+    node.shape == Shape::Builtin && node.text(text) == "timestamp"
 }
 
 /// IN, NOT IN, IS NULL and IS NOT NULL are keywords, not comparators: their comparisons are joined last, three
@@ -381,7 +381,8 @@ pub fn join_keywords(nodes: Vec<Node>, text: &str, bare_timestamp: bool) -> Vec<
         }
         let (Some(second), Some(third)) = (nodes.next(), nodes.next()) else { break };
         if keyword(&second, "IN") && third.shape == Shape::Parenthesis {
-            joined.push(compared(first, "IN".to_owned(), second.start, Some(third)));
+            let comparator = second.text(text).to_owned();
+            joined.push(compared(first, comparator, second.start, Some(third)));
             continue;
         }
         let null = ["NULL", "NOT NULL"].into_iter().find(|word| keyword(&third, word));

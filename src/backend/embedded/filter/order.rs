@@ -3,8 +3,8 @@
 use super::super::problem::Problem;
 use super::grouping::{self, Node, Shape};
 use super::page::Token;
+use super::refuse;
 use super::sql::{Bind, Query};
-use super::{python_text, refuse};
 use crate::database::Dialect;
 
 /// One clause of an `order_by`.
@@ -201,7 +201,7 @@ impl Order {
     }
 }
 
-/// Names the clauses in an error about all of them.
+/// The clauses as an error names all of them.
 pub fn printed(clauses: &[String]) -> String {
-    format!("[{}]", clauses.iter().map(|clause| python_text(clause)).collect::<Vec<_>>().join(", "))
+    super::super::python::repr_list(clauses.iter().map(String::as_str))
 }

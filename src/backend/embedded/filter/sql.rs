@@ -80,11 +80,23 @@ impl Query {
         self
     }
 
+    /// What `build` pushes, not pushed: text for several places, whose values are bound once.
+    pub fn aside(&mut self, build: impl FnOnce(&mut Self) -> Result<(), Problem>) -> Result<String, Problem> {
+        let end = self.text.len();
+        build(self)?;
+        Ok(self.text.split_off(end))
+    }
+
+    /// The placeholder of a value, for text that is pushed later, perhaps several times.
+    pub fn place(&mut self, value: impl Into<Bind>) -> String {
+        self.binds.push(value.into());
+        format!("${}", self.binds.len())
+    }
+
     /// A value in this place.
     pub fn bind(&mut self, value: impl Into<Bind>) -> &mut Self {
-        self.binds.push(value.into());
-        self.text.push_str(&format!("${}", self.binds.len()));
-        self
+        let place = self.place(value);
+        self.push(&place)
     }
 
     /// `($1, $2, …)`.

@@ -1,0 +1,71 @@
+//! One statement for many rows: lists of ids as one parameter, and rows by the hundred.
+
+use crate::database::Dialect;
+
+/// A subquery that yields the texts of the JSON list in parameter `number`.
+pub fn texts(dialect: Dialect, number: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("(SELECT value FROM json_each(${number}))"),
+        Dialect::Postgres => format!("(SELECT json_array_elements_text(CAST(${number} AS json)))"),
+    }
+}
+
+/// As [`texts`], of whole numbers.
+pub fn integers(dialect: Dialect, number: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("(SELECT value FROM json_each(${number}))"),
+        Dialect::Postgres => {
+            format!("(SELECT CAST(json_array_elements_text(CAST(${number} AS json)) AS BIGINT))")
+        }
+    }
+}
+
+/// A list as the one parameter of [`texts`] or [`integers`].
+pub fn list<T: serde::Serialize>(items: &[T]) -> String {
+    serde_json::to_string(items).unwrap_or_else(|_| "[]".to_owned())
+}
+
+/// `($1, $2), ($3, $4)` …
+pub fn placeholders(rows: usize, columns: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push_str(", ");
+            }
+            text.push('$');
+            text.push_str(&(row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}
+
+/// Cuts rows into pieces of few different sizes: each size is a statement that the database has to parse
+/// and that a connection keeps.
+pub fn pieces<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let size = [256, 64, 16].into_iter().find(|size| rest.len() >= *size).unwrap_or(rest.len());
+        let (piece, after) = rest.split_at(size);
+        rest = after;
+        (size > 0).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_hold_all_rows_in_order_and_have_few_sizes() {
+        assert_eq!(placeholders(2, 3), "($1, $2, $3), ($4, $5, $6)");
+        let rows: Vec<usize> = (0..1000).collect();
+        for length in 0..rows.len() {
+            let cut: Vec<&[usize]> = pieces(&rows[..length]).collect();
+            assert_eq!(cut.concat(), &rows[..length]);
+            assert!(cut.iter().all(|piece| piece.len() <= 16 || matches!(piece.len(), 64 | 256)));
+        }
+    }
+}
