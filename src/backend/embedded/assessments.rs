@@ -22,6 +22,7 @@ use super::problem::{Code, Problem};
 use super::reply;
 use super::request::{Request, missing};
 use super::traces;
+use crate::database::Dialect;
 use crate::wire::Reply;
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
@@ -63,11 +64,12 @@ pub(super) async fn of_traces(
 /// Writes assessments that came with their trace; one that is there already is written anew.
 pub(super) async fn put(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     trace_no: i64,
     assessments: &[Assessment],
 ) -> Result<(), Problem> {
     for assessment in assessments {
-        row::put(connection, trace_no, assessment).await?;
+        row::put(connection, dialect, trace_no, assessment).await?;
     }
     Ok(())
 }
@@ -100,7 +102,7 @@ async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, Prob
             if let Some(overridden) = &assessment.overrides {
                 override_by(connection, trace_no, &trace, overridden).await?;
             }
-            if !row::insert(connection, trace_no, &assessment).await? {
+            if !row::insert(connection, dialect, trace_no, &assessment).await? {
                 return Err(Problem::exists(format!(
                     "An assessment with ID '{}' already exists",
                     assessment.id

@@ -1,5 +1,7 @@
 //! One statement for many rows: lists of ids as one parameter, and rows by the hundred.
 
+use std::ops::Range;
+
 use crate::database::Dialect;
 
 /// A subquery that yields the texts of the JSON list in parameter `number`.
@@ -40,6 +42,50 @@ pub fn placeholders(rows: usize, columns: usize) -> String {
         text.push(')');
     }
     text
+}
+
+/// As [`placeholders`], with columns of floats in these places.
+///
+/// PostgreSQL would learn another type of such a parameter from a row that has none, and keep it for the next;
+/// it is handed the number as a text ([`bind_float`]).
+pub fn placeholders_with_floats(
+    dialect: Dialect,
+    rows: usize,
+    columns: usize,
+    floats: Range<usize>,
+) -> String {
+    if dialect == Dialect::Sqlite {
+        return placeholders(rows, columns);
+    }
+    let row = |row: usize| {
+        let all: Vec<String> = (0..columns)
+            .map(|column| match (row * columns + column + 1, floats.contains(&column)) {
+                (number, true) => float(dialect, number),
+                (number, false) => format!("${number}"),
+            })
+            .collect();
+        format!("({})", all.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+/// The placeholder of a float that may be absent.
+pub fn float(dialect: Dialect, number: usize) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("${number}"),
+        Dialect::Postgres => format!("CAST(CAST(${number} AS TEXT) AS DOUBLE PRECISION)"),
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+/// Binds the parameter of [`float`].
+pub fn bind_float(query: Query<'_>, dialect: Dialect, value: Option<f64>) -> Query<'_> {
+    match dialect {
+        Dialect::Sqlite => query.bind(value),
+        // The shortest digits that read back the same.
+        Dialect::Postgres => query.bind(value.map(|float| format!("{float:e}"))),
+    }
 }
 
 /// Cuts rows into pieces of few different sizes: each size is a statement that the database has to parse

@@ -54,10 +54,14 @@ const UPDATE: &str = " ON CONFLICT (trace_no, span_id) DO UPDATE SET parent_span
 /// Writes some spans, none twice, each with the number of its trace.
 pub(super) async fn put(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     spans: &[(i64, &SpanRow, Place)],
 ) -> Result<(), Problem> {
     for piece in many::pieces(spans) {
-        let sql = format!("{INSERT}{}{UPDATE}", many::placeholders(piece.len(), COLUMNS));
+        let sql = format!(
+            "{INSERT}{}{UPDATE}",
+            many::placeholders_with_floats(dialect, piece.len(), COLUMNS, 10..13)
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (trace_no, span, place) in piece {
             query = query
@@ -72,7 +76,7 @@ pub(super) async fn put(
                 .bind(&span.model_name)
                 .bind(&span.model_provider);
             for amount in span.costs {
-                query = query.bind(amount);
+                query = many::bind_float(query, dialect, amount);
             }
             query = query.bind(&span.usage);
             query = match place {

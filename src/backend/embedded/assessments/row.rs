@@ -4,9 +4,11 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
+use super::super::many;
 use super::super::problem::Problem;
 use super::super::python_json;
 use super::parse::{Assessment, Kind};
+use crate::database::Dialect;
 
 /// What [`Stored::read`] reads, of `assessments` joined with `traces`.
 pub(super) const COLUMNS: &str = "assessment_id, trace_id, name, kind, value, error, span_id, run_id, \
@@ -66,35 +68,50 @@ pub(super) fn no_assessment(trace: &str, id: &str) -> Problem {
     Problem::missing(format!("Assessment with ID '{id}' not found for trace '{trace}'"))
 }
 
-const INSERT: &str = "INSERT INTO assessments (assessment_id, trace_no, name, kind, value, error, span_id, \
-    run_id, source_type, source_id, rationale, metadata, overrides, created_time, last_updated_time, \
-    aggregate_value, is_numeric_value, valid) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, 1)";
+fn insert_text(dialect: Dialect) -> String {
+    format!(
+        "INSERT INTO assessments (assessment_id, trace_no, name, kind, value, error, span_id, run_id, \
+         source_type, source_id, rationale, metadata, overrides, created_time, last_updated_time, \
+         aggregate_value, is_numeric_value, valid) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, {}, $17, 1)",
+        many::float(dialect, 16)
+    )
+}
 
 /// Whether it was new.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     trace_no: i64,
     assessment: &Assessment,
 ) -> Result<bool, Problem> {
-    write(connection, format!("{INSERT} ON CONFLICT (assessment_id) DO NOTHING"), trace_no, assessment).await
+    write(
+        connection,
+        dialect,
+        format!("{} ON CONFLICT (assessment_id) DO NOTHING", insert_text(dialect)),
+        trace_no,
+        assessment,
+    )
+    .await
 }
 
 /// Writes one anew if it is there, of the same trace.
 pub(super) async fn put(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     trace_no: i64,
     assessment: &Assessment,
 ) -> Result<(), Problem> {
     let sql = format!(
-        "{INSERT} ON CONFLICT (assessment_id) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
+        "{} ON CONFLICT (assessment_id) DO UPDATE SET name = excluded.name, kind = excluded.kind, \
          value = excluded.value, error = excluded.error, span_id = excluded.span_id, \
          run_id = excluded.run_id, source_type = excluded.source_type, source_id = excluded.source_id, \
          rationale = excluded.rationale, metadata = excluded.metadata, overrides = excluded.overrides, \
          aggregate_value = excluded.aggregate_value, is_numeric_value = excluded.is_numeric_value \
-         WHERE assessments.trace_no = excluded.trace_no"
+         WHERE assessments.trace_no = excluded.trace_no",
+        insert_text(dialect)
     );
-    if write(connection, sql, trace_no, assessment).await? {
+    if write(connection, dialect, sql, trace_no, assessment).await? {
         return Ok(());
     }
     Err(Problem::exists(format!("An assessment with ID '{}' already exists", assessment.id)))
@@ -102,12 +119,13 @@ pub(super) async fn put(
 
 async fn write(
     connection: &mut AnyConnection,
+    dialect: Dialect,
     sql: String,
     trace_no: i64,
     assessment: &Assessment,
 ) -> Result<bool, Problem> {
     let (aggregate, numeric) = aggregate(&assessment.value);
-    let done = sqlx::query(AssertSqlSafe(sql))
+    let query = sqlx::query(AssertSqlSafe(sql))
         .bind(&assessment.id)
         .bind(trace_no)
         .bind(&assessment.name)
@@ -122,11 +140,9 @@ async fn write(
         .bind(stored_metadata(assessment))
         .bind(&assessment.overrides)
         .bind(assessment.created)
-        .bind(assessment.updated)
-        .bind(aggregate)
-        .bind(i64::from(numeric))
-        .execute(connection)
-        .await?;
+        .bind(assessment.updated);
+    let query = many::bind_float(query, dialect, aggregate).bind(i64::from(numeric));
+    let done = query.execute(connection).await?;
     Ok(done.rows_affected() > 0)
 }
 

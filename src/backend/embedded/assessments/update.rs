@@ -1,14 +1,16 @@
 //! Updates of the fields that a mask names. Who assessed, and which span, stays.
 
 use serde_json::{Map, Value};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::super::EmbeddedShared;
+use super::super::many;
 use super::super::problem::Problem;
 use super::super::request::{Request, missing};
 use super::super::traces;
 use super::parse::{self, Kind};
 use super::row::{self, Stored};
+use crate::database::Dialect;
 use crate::wire::Reply;
 
 pub(super) async fn answer(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
@@ -25,7 +27,7 @@ pub(super) async fn answer(store: &EmbeddedShared, request: &Request) -> Result<
             let mut stored = row::find(connection, &trace, &id).await?;
             change.apply(&mut stored)?;
             stored.assessment.updated = now;
-            write(connection, &stored).await?;
+            write(connection, dialect, &stored).await?;
             Ok(stored)
         })
     });
@@ -102,23 +104,22 @@ impl Change {
     }
 }
 
-async fn write(connection: &mut AnyConnection, stored: &Stored) -> Result<(), Problem> {
+async fn write(connection: &mut AnyConnection, dialect: Dialect, stored: &Stored) -> Result<(), Problem> {
     let assessment = &stored.assessment;
     let (aggregate, numeric) = row::aggregate(&assessment.value);
-    sqlx::query(
+    let sql = format!(
         "UPDATE assessments SET name = $2, value = $3, error = $4, rationale = $5, metadata = $6, \
-         last_updated_time = $7, aggregate_value = $8, is_numeric_value = $9 WHERE assessment_id = $1",
-    )
-    .bind(&assessment.id)
-    .bind(&assessment.name)
-    .bind(row::stored_value(&assessment.value))
-    .bind(&assessment.error)
-    .bind(&assessment.rationale)
-    .bind(row::stored_metadata(assessment))
-    .bind(assessment.updated)
-    .bind(aggregate)
-    .bind(i64::from(numeric))
-    .execute(connection)
-    .await?;
+         last_updated_time = $7, aggregate_value = {}, is_numeric_value = $9 WHERE assessment_id = $1",
+        many::float(dialect, 8)
+    );
+    let query = sqlx::query(AssertSqlSafe(sql))
+        .bind(&assessment.id)
+        .bind(&assessment.name)
+        .bind(row::stored_value(&assessment.value))
+        .bind(&assessment.error)
+        .bind(&assessment.rationale)
+        .bind(row::stored_metadata(assessment))
+        .bind(assessment.updated);
+    many::bind_float(query, dialect, aggregate).bind(i64::from(numeric)).execute(connection).await?;
     Ok(())
 }

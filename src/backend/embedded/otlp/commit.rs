@@ -136,12 +136,12 @@ async fn write(
             };
             batch.push((trace_no, row, place));
             if batch.len() == SPANS_AT_ONCE {
-                spans::put(connection, &batch).await?;
+                spans::put(connection, dialect, &batch).await?;
                 batch.clear();
             }
         }
     }
-    spans::put(connection, &batch).await
+    spans::put(connection, dialect, &batch).await
 }
 
 /// The spans that are there already of traces to whose sums this export adds.

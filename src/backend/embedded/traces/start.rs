@@ -50,7 +50,7 @@ pub(super) async fn answer(store: &EmbeddedShared, request: &Request) -> Result<
             let numbers = state::save(connection, dialect, &changes).await?;
             let [(_, merged)] = changes;
             let trace_no = numbers.get(&merged.trace_id).copied().unwrap_or_default();
-            assessments::put(connection, trace_no, &said).await?;
+            assessments::put(connection, dialect, trace_no, &said).await?;
             Ok((row(trace_no, merged), known))
         })
     });

@@ -108,10 +108,13 @@ pub(in crate::backend::embedded) async fn save(
 ) -> Result<HashMap<String, i64>, Problem> {
     let mut numbers = HashMap::new();
     for piece in many::pieces(changes) {
-        let sql = format!("{INSERT}{}{UPDATE}", many::placeholders(piece.len(), COLUMNS));
+        let sql = format!(
+            "{INSERT}{}{UPDATE}",
+            many::placeholders_with_floats(dialect, piece.len(), COLUMNS, COLUMNS - 3..COLUMNS)
+        );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for (_, state) in piece {
-            query = bind(query, state)?;
+            query = bind(query, dialect, state)?;
         }
         for row in &query.fetch_all(&mut *connection).await? {
             numbers.insert(row.try_get("trace_id")?, row.try_get("trace_no")?);
@@ -121,9 +124,9 @@ pub(in crate::backend::embedded) async fn save(
     Ok(numbers)
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Any, <sqlx::Any as sqlx::Database>::Arguments>;
+type Query<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
-fn bind<'q>(query: Query<'q>, state: &'q State) -> Result<Query<'q>, Problem> {
+fn bind<'q>(query: Query<'q>, dialect: Dialect, state: &'q State) -> Result<Query<'q>, Problem> {
     storable(state)?;
     let told = |key: &str| state.metadata.get(key).and_then(Value::as_str).map(usage::object);
     let tokens = told(TOKEN_USAGE).map(|object| usage::tokens(&object)).unwrap_or_default();
@@ -148,7 +151,7 @@ fn bind<'q>(query: Query<'q>, state: &'q State) -> Result<Query<'q>, Problem> {
         query = query.bind(count);
     }
     for amount in costs {
-        query = query.bind(amount);
+        query = many::bind_float(query, dialect, amount);
     }
     Ok(query)
 }
