@@ -55,6 +55,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jiff", &["backend"]),
     ("csv", &["policy", "cli"]),
     ("hashbrown", &["policy"]),
+    ("regex", &["backend"]),
     ("sqlx", &["database", "store", "backend"]),
     ("jsonwebtoken", &["identity"]),
     ("reqwest", &["identity", "audit", "cli"]),
