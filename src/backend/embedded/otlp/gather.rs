@@ -217,18 +217,19 @@ impl TraceSpans {
     fn add(&mut self, made: Made, content: Content) -> Result<(), super::super::problem::Problem> {
         self.start = self.start.min(made.start);
         self.end = self.end.max(made.end);
+        // The first that names one counts, even if what it names is nothing.
+        let named = |keys: &[&str]| {
+            let json = keys.iter().find_map(|key| made.attributes.get(key).filter(|json| !json.is_empty()));
+            json.map(|json| made.attributes.plain(json))
+        };
         if self.said.session.is_none() {
-            let named = made
-                .attributes
-                .given("session.id")
-                .or_else(|| made.attributes.given("gen_ai.conversation.id"));
-            if let Some(session) = named {
-                super::super::names::check_length("Session ID", LONGEST_SESSION, &session)?;
-                self.said.session = Some(session);
+            self.said.session = named(&["session.id", "gen_ai.conversation.id"]);
+            if let Some(session) = &self.said.session {
+                super::super::names::check_length("Session ID", LONGEST_SESSION, session)?;
             }
         }
         if self.said.user.is_none() {
-            self.said.user = made.attributes.given("user.id");
+            self.said.user = named(&["user.id"]);
         }
         if made.parent.is_none() {
             self.root(&made)?;
@@ -289,6 +290,8 @@ impl TraceSpans {
     fn finish(&mut self) {
         self.said.start = self.start.div_euclid(1_000_000);
         self.said.end = self.end.map(|end| end.div_euclid(1_000_000));
+        self.said.session = self.said.session.take().filter(|session| !session.is_empty());
+        self.said.user = self.said.user.take().filter(|user| !user.is_empty());
         self.said.tags = std::mem::take(&mut self.resource_tags);
         self.said.tags.append(&mut self.root_tags);
     }

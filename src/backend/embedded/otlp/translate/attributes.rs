@@ -52,11 +52,6 @@ impl Attributes {
         serde_json::from_str(json).unwrap_or_else(|_| json.to_owned())
     }
 
-    /// As [`plain`](Self::plain), of a key that is there and not empty.
-    pub fn given(&self, key: &str) -> Option<String> {
-        Some(self.plain(self.get(key)?)).filter(|text| !text.is_empty())
-    }
-
     /// A value that says something: not null, zero, false or empty.
     pub fn meaningful(&self, key: &str) -> Option<&str> {
         self.get(key).filter(|json| says_something(json))
