@@ -127,8 +127,6 @@ impl EmbeddedShared {
             },
         };
         experiments::ensure_default(&store).await?;
-        artifacts::clear_expired(&store).await;
-        Ok(Arc::new(store))
         let store = Arc::new(store);
         tokio::spawn(tend(Arc::downgrade(&store)));
         Ok(store)
@@ -150,6 +148,9 @@ async fn tend(store: Weak<EmbeddedShared>) {
             && let Err(problem) = traces::sweep::sweep(&store).await
         {
             tracing::warn!(%problem, "left-over objects of spans could not be removed");
+        }
+        if minute % 60 == 0 {
+            artifacts::clear_expired(&store).await;
         }
     }
 }

@@ -4,11 +4,10 @@ use super::super::EmbeddedShared;
 use super::super::filter::order::{Key, KeyKind, Order, printed};
 use super::super::filter::page::Search;
 use super::super::filter::value::{Number, Value};
-use super::super::filter::{
-    self, Clause, Comparator, OrderBy, Query, Rules, parse_order_by, python_text, unquote_key,
-};
+use super::super::filter::{self, Clause, Comparator, OrderBy, Query, Rules, parse_order_by, unquote_key};
 use super::super::pages::Listing;
 use super::super::problem::Problem;
+use super::super::python;
 use super::super::request::{Request, wrong_type};
 use super::IS_PROMPT;
 use super::read::{self, MODEL, Model, OF_VERSIONS, VERSION, Version};
@@ -301,7 +300,7 @@ fn attribute_value(kind: &Kind, clause: &Clause<'_>, name: &str) -> Result<Value
     match &clause.value {
         Some(piece) if piece.is_text() => piece.quoted().map(Value::Text),
         Some(piece) if piece.is_list() && !kind.listed.contains(&name) => {
-            let listed: Vec<String> = kind.listed.iter().map(|name| python_text(name)).collect();
+            let listed: Vec<String> = kind.listed.iter().map(|name| python::repr(name)).collect();
             Err(piece.refuse(format!(
                 "Only [{}] attributes support comparison with a list of quoted string values.",
                 listed.join(", ")
@@ -333,7 +332,7 @@ fn whole(clause: &Clause<'_>, value: Value) -> Result<Value, Problem> {
         Value::Number(Number::Float(number)) => refuse(super::super::python::float(number)),
         Value::Text(text) => match text.trim().parse() {
             Ok(number) => Ok(Value::Number(Number::Integer(number))),
-            Err(_) => refuse(python_text(&text)),
+            Err(_) => refuse(python::repr(&text)),
         },
         Value::Texts(texts) => refuse(printed(&texts)),
     }

@@ -58,9 +58,8 @@ impl ContentIndex {
         // A thread of its own: what objects hold is read on one thread.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let thread = std::thread::Builder::new().name("content-index".to_owned());
-        let started = runtime.and_then(|runtime| {
-            thread.spawn(move || runtime.block_on(fill::run(filler, stopped)))
-        });
+        let started =
+            runtime.and_then(|runtime| thread.spawn(move || runtime.block_on(fill::run(filler, stopped))));
         started.map_err(|error| OpenError::File { path: file.display().to_string(), error })?;
         Ok(Self { database, _stop: stop })
     }

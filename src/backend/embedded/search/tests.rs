@@ -14,7 +14,7 @@ async fn filled() -> TestStore {
         let tags = json!({
             "mlflow.traceName": format!("name {}", number % 2),
             "color": (["red", "Red", "blue"][number % 3]),
-            "long": "x".repeat(300) + &number.to_string(),
+            "long": format!("{}{number}", "x".repeat(300)),
         });
         let metadata = json!({ "mlflow.trace.session": session, "mlflow.sourceRun": format!("run{number}") });
         trace(&store, number, 0, state, &tags, &metadata).await;
