@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use super::problem::Problem;
 use super::request::{Request, integer, wrong_type};
 
+/// An object of a list, and what messages call it.
+type Named<'v> = (String, &'v Map<String, Value>);
+
 /// The objects of a list of the body, each with what messages call it: `tags[0]`.
-pub fn objects<'r>(
-    request: &'r Request,
-    name: &str,
-) -> Result<Vec<(String, &'r Map<String, Value>)>, Problem> {
+pub fn objects<'r>(request: &'r Request, name: &str) -> Result<Vec<Named<'r>>, Problem> {
     list(request.list(name)?, name)
 }
 
@@ -18,7 +18,7 @@ pub fn objects_in<'v>(
     object: &'v Map<String, Value>,
     path: &str,
     name: &str,
-) -> Result<Vec<(String, &'v Map<String, Value>)>, Problem> {
+) -> Result<Vec<Named<'v>>, Problem> {
     let path = format!("{path}.{name}");
     match object.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
@@ -27,7 +27,7 @@ pub fn objects_in<'v>(
     }
 }
 
-fn list<'v>(items: &'v [Value], name: &str) -> Result<Vec<(String, &'v Map<String, Value>)>, Problem> {
+fn list<'v>(items: &'v [Value], name: &str) -> Result<Vec<Named<'v>>, Problem> {
     let named = items.iter().enumerate().map(|(index, item)| (format!("{name}[{index}]"), item));
     named
         .map(|(path, item)| match item {
