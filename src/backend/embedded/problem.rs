@@ -18,8 +18,6 @@ pub enum Code {
     Internal,
     NotImplemented,
     TemporarilyUnavailable,
-    /// No room on the disk, or a limit reached.
-    ResourceExhausted,
 }
 
 impl Code {
@@ -34,7 +32,6 @@ impl Code {
             Self::Internal => "INTERNAL_ERROR",
             Self::NotImplemented => "NOT_IMPLEMENTED",
             Self::TemporarilyUnavailable => "TEMPORARILY_UNAVAILABLE",
-            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
         }
     }
 
@@ -47,7 +44,7 @@ impl Code {
             Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
                 ("CLIENT_INTERNAL_ERROR", "XXM00")
             }
-            Self::NotImplemented | Self::ResourceExhausted => return None,
+            Self::NotImplemented => return None,
         })
     }
 
@@ -55,7 +52,6 @@ impl Code {
         match self {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => 400,
             Self::ResourceDoesNotExist | Self::NotFound => 404,
-            Self::ResourceExhausted => 429,
             Self::InvalidState | Self::Internal => 500,
             Self::NotImplemented => 501,
             Self::TemporarilyUnavailable => 503,

@@ -65,7 +65,7 @@ impl From<Number> for Bind {
 #[derive(Debug, Clone)]
 pub struct Query {
     pub dialect: Dialect,
-    text: String,
+    pub(super) text: String,
     binds: Vec<Bind>,
 }
 
@@ -175,11 +175,6 @@ impl Query {
                 .bind(pattern.replace('\\', "\\\\")),
         };
         Ok(())
-    }
-
-    /// Another statement's text, which must not have values of its own.
-    pub fn text(&self) -> &str {
-        &self.text
     }
 
     fn arguments(&self) -> Result<AnyArguments, Problem> {

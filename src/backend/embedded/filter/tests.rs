@@ -129,7 +129,7 @@ fn pages_go_on_behind_the_last_row_with_nulls_last() {
     let mut query = Query::new(Dialect::Sqlite, "1");
     let token = page::Token { keys: vec![Some(Bind::Text("b".into())), Some(Bind::Integer(7))] };
     order.after(&mut query, &token);
-    assert_eq!(query.text(), "1 AND ((t.name < $1 OR t.name IS NULL) OR (t.name = $2 AND ((t.id > $3))))");
+    assert_eq!(query.text, "1 AND ((t.name < $1 OR t.name IS NULL) OR (t.name = $2 AND ((t.id > $3))))");
     assert_eq!(
         order.clause(Dialect::Postgres),
         " ORDER BY CASE WHEN t.name IS NULL THEN 1 ELSE 0 END, t.name COLLATE \"C\" DESC, t.id"

@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 
 use super::gather::Gathered;
 use super::read::Unreadable;
-use crate::wire::StreamError;
 use crate::wire::decompress::{Capped, to_error};
 use crate::wire::json::field;
 
@@ -46,7 +45,7 @@ struct ScopeSpans<'t> {
 /// Answers whether there was any `ResourceSpans`.
 pub(super) fn read(input: Capped, gathered: &mut Gathered) -> Result<bool, Unreadable> {
     let mut bytes = Vec::new();
-    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(to_error).map_err(StreamError::from)?;
+    input.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(to_error)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(Unreadable::TooLarge(MAX_BYTES));
     }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 
 use super::super::problem::Problem;
 use super::detail;
