@@ -61,6 +61,12 @@ impl Shared {
         })
     }
 
+    /// Whether files can be uploaded in parts through the gateway. An MLflow server hands out URLs of its
+    /// store for that, past which nothing is checked.
+    pub fn takes_parts(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
+
     pub fn for_worker(&self) -> Rc<dyn Backend> {
         match self {
             Self::Upstream(shared) => Rc::new(Upstream::new(Arc::clone(shared))),

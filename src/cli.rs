@@ -10,7 +10,6 @@ mod client;
 mod demo;
 mod demo_seed;
 mod explain;
-mod mlflow_process;
 mod policy;
 mod routes;
 mod serve;

@@ -11,6 +11,7 @@ mod own;
 mod pages;
 mod pipeline;
 mod server;
+mod signed;
 mod trail;
 
 pub use server::{Running, start};

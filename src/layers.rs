@@ -46,6 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("actix_service", &["backend"]),
     ("actix_tls", &["backend"]),
     ("awc", &["backend"]),
+    ("rustls", &["backend"]),
     ("socket2", &["backend"]),
     ("casbin", &["policy"]),
     ("object_store", &["backend"]),

@@ -7,6 +7,8 @@ use super::principal::Principal;
 pub enum Scheme {
     Jwt,
     Token,
+    /// A URL that we signed for one request of a caller.
+    SignedUrl,
 }
 
 impl Scheme {
@@ -14,6 +16,7 @@ impl Scheme {
         match self {
             Self::Jwt => "jwt",
             Self::Token => "token",
+            Self::SignedUrl => "signed_url",
         }
     }
 }

@@ -71,6 +71,9 @@ struct Limits {
 
 impl UpstreamShared {
     pub fn new(config: &MlflowConfig) -> Result<Arc<Self>, SetupError> {
+        // Crates that we use bring two kinds of cryptography along; which one counts must be said. A second
+        // time it is said already.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let url = config.url.as_deref().ok_or(SetupError::Url("is not set"))?;
         let url = UpstreamUrl::parse(url).map_err(SetupError::Url)?;
         let host = config.host_header.as_deref().unwrap_or(&url.authority);

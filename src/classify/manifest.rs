@@ -159,6 +159,8 @@ pub enum Handling {
     MetricHistoryBulk,
     ArtifactWrite,
     ArtifactRead,
+    /// An upload in parts: its URLs are ours, and signed.
+    Multipart,
     GraphQl,
     ServerInfo,
     /// Answered by Tracegate itself, never forwarded.
@@ -166,7 +168,7 @@ pub enum Handling {
 }
 
 impl Handling {
-    const NAMES: [(&'static str, Self); 32] = [
+    const NAMES: [(&'static str, Self); 33] = [
         ("pass", Self::Pass),
         ("trace_page", Self::TracePage),
         ("traces", Self::Traces),
@@ -196,6 +198,7 @@ impl Handling {
         ("metric_history_bulk", Self::MetricHistoryBulk),
         ("artifact_write", Self::ArtifactWrite),
         ("artifact_read", Self::ArtifactRead),
+        ("multipart", Self::Multipart),
         ("graph_ql", Self::GraphQl),
         ("server_info", Self::ServerInfo),
         ("own", Self::Own),

@@ -51,8 +51,13 @@ const EXPERIMENT_TAGS: [&str; 6] = [
 /// Where an experiment's traces go on Databricks: clients read these tags and write spans there.
 const DATABRICKS_DESTINATION_PREFIX: &str = "mlflow.experiment.databricks";
 
-/// What archival reads: how long traces stay, and that they go now.
-const ARCHIVAL_TAGS: [&str; 2] = ["mlflow.trace.archivalRetention", "mlflow.trace.archiveNow"];
+/// What archival and our own store read: how long traces stay, how many, and that they go now.
+const ARCHIVAL_TAGS: [&str; 4] = [
+    "mlflow.trace.archivalRetention",
+    "mlflow.trace.archiveNow",
+    "tracegate.retention.days",
+    "tracegate.retention.traces",
+];
 
 const RUN_TAGS: [&str; 2] = [USER, ARTIFACT_LOCATION];
 

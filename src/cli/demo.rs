@@ -7,7 +7,6 @@ use clap::Args;
 use serde_json::json;
 
 use super::demo_seed::{self, Seeded};
-use super::mlflow_process::MlflowProcess;
 use crate::app::App;
 use crate::config::Config;
 use crate::telemetry::{Metrics, Telemetry};
@@ -20,7 +19,7 @@ pub(super) struct DemoArguments {
     /// Where state is kept; a temporary directory if absent
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// An MLflow server to stand before; without it one is started from PATH
+    /// An MLflow server to stand before; without it traces are kept in a store of its own
     #[arg(long)]
     mlflow_url: Option<String>,
     /// Write {"url", "tokens", "experiments"} here once requests are accepted
@@ -45,21 +44,10 @@ pub(super) fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         config.server.data_dir = data_dir.clone();
         let metrics = Metrics::default();
         let telemetry = Telemetry::start(&config.telemetry, &metrics)?;
-        let mlflow = match &arguments.mlflow_url {
-            Some(url) => {
-                config.mlflow.url = Some(url.clone());
-                None
-            }
-            None => {
-                let process = MlflowProcess::start(&data_dir).await?;
-                config.mlflow.url = Some(process.url.clone());
-                Some(process)
-            }
-        };
-        let served = serve(config, metrics, &arguments).await;
-        if let Some(mlflow) = mlflow {
-            mlflow.stop().await;
+        if let Some(url) = &arguments.mlflow_url {
+            config.mlflow.url = Some(url.clone());
         }
+        let served = serve(config, metrics, &arguments).await;
         telemetry.shutdown();
         served
     })

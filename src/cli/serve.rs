@@ -8,12 +8,6 @@ use crate::telemetry::Telemetry;
 
 pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
     let config = Config::load(config)?;
-    if config.mlflow.url.is_none() {
-        anyhow::bail!(
-            "`mlflow.url` is not set: name the MLflow server that Tracegate stands before, such as \
-             TRACEGATE__MLFLOW__URL=http://127.0.0.1:5000"
-        );
-    }
     actix_web::rt::System::new().block_on(async {
         let metrics = crate::telemetry::Metrics::default();
         let telemetry = Telemetry::start(&config.telemetry, &metrics)?;

@@ -8,6 +8,7 @@ mod assessments;
 mod experiments;
 mod graphql;
 mod models;
+mod multipart;
 mod otlp;
 mod runs;
 mod search;
@@ -54,6 +55,8 @@ pub(super) enum After {
         new: String,
     },
     ModelDeleted(String),
+    /// Say where each part of an upload goes, signed for the caller.
+    PartsOffered,
     /// Drop model versions that the caller may not see at these places of a GraphQL answer.
     GraphQl(Vec<Vec<String>>),
 }
@@ -104,6 +107,7 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         Handling::ModelSearch => search::models(call, "registered_models"),
         Handling::ModelVersionSearch => search::models(call, "model_versions"),
         Handling::ScorerConfigs => search::scorer_configs(call),
+        Handling::Multipart => Ok(multipart::prepare(call)),
         Handling::GraphQl => graphql::prepare(call).await,
     }
 }
@@ -131,6 +135,9 @@ pub(super) async fn claim(
 ) -> Result<Vec<(TraceId, ExperimentId)>, Refusal> {
     if call.operation.handling == Handling::Otlp {
         return otlp::claim(call, after, trail).await;
+    }
+    if call.operation.handling == Handling::Multipart {
+        multipart::refuse_without_parts(call)?;
     }
     let mut fresh = Vec::new();
     for (trace, experiment) in call.claims.clone() {
@@ -201,6 +208,7 @@ pub(super) async fn finish(
         After::ModelCreated(name) => models::created(call, trail, &name, reply).await,
         After::ModelRenamed { old, new } => models::renamed(call, trail, &old, &new, reply).await,
         After::ModelDeleted(name) => models::deleted(call, trail, &name, reply).await,
+        After::PartsOffered => multipart::offer(call, reply).await,
         After::GraphQl(paths) => graphql::finish(call, &paths, reply).await,
     }
 }

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::Refusal;
 use super::trail::Trail;
-use super::{convert, handle, own};
+use super::{convert, handle, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
@@ -121,7 +121,11 @@ async fn run(
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
     trail.path(head.path.to_encoded());
     // Identify: a credential that is bad stops the call, even where none is needed.
-    let caller = match app.identity.identify(&head.headers).await {
+    let identified = match signed::caller(app, &head)? {
+        Some(caller) => Ok(Some(caller)),
+        None => app.identity.identify(&head.headers).await,
+    };
+    let caller = match identified {
         Ok(caller) => caller,
         Err(error) => {
             if let Some(known) = app.identity.claimed(&head.headers).await {

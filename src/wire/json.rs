@@ -80,6 +80,21 @@ fn to_camel(snake: &str) -> String {
     camel
 }
 
+/// The field that a JSON name is the name of: `experimentId` is `experiment_id`. Other keys stay.
+pub fn snake(key: String) -> String {
+    if !key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return key;
+    }
+    let mut snake = String::with_capacity(key.len() + 4);
+    for character in key.chars() {
+        if character.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(character.to_ascii_lowercase());
+    }
+    if to_camel(&snake) == key { snake } else { key }
+}
+
 /// Builds a [`Value`] and refuses what `serde_json` would let pass: doubled keys and deep nesting.
 #[derive(Clone, Copy)]
 struct Strict {

@@ -1,5 +1,6 @@
 //! A call's parameters, read as MLflow's server reads them: of GET from the query, of the others from the
-//! JSON body; those of the path beside them.
+//! JSON body; those of the path beside them. A field may be spelled `experiment_id` or `experimentId`, as
+//! protobuf has it: what was authorized by one spelling must not be missing by the other.
 
 use serde_json::{Map, Value};
 
@@ -7,7 +8,7 @@ use super::problem::Problem;
 use crate::access::{Caller, ExperimentId};
 use crate::backend::Outgoing;
 use crate::policy::Permit;
-use crate::wire::{Body, Head};
+use crate::wire::{Body, Head, json};
 
 /// A permitted call on its way to the noun that answers it.
 #[derive(Debug)]
@@ -27,7 +28,11 @@ impl Request {
             operation,
             params,
             head,
-            json: json.unwrap_or_default(),
+            json: json
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (json::snake(key), value))
+                .collect(),
             body,
             caller: permit.caller().cloned(),
         }

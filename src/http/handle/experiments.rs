@@ -179,7 +179,8 @@ pub async fn server_info(app: &App, reply: Reply) -> Result<Reply, Refusal> {
     let parsed = bytes.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     let Some(Value::Object(mut info)) = parsed else { return Err(BackendError::BrokenOff.into()) };
     for (key, value) in &mut info {
-        let hands_out_urls = key.contains("multipart") || key.contains("presigned");
+        let parts = key.contains("multipart") && !app.backend.takes_parts();
+        let hands_out_urls = parts || key.contains("presigned");
         if (hands_out_urls || key == "workspaces_enabled") && value.is_boolean() {
             *value = Value::Bool(false);
         }
