@@ -2,11 +2,13 @@
 
 - **Identifiers** that a server mints (runs, models, assessments …). The first time that both answers have a
   new one at the same place, they are taken for each other; from then on they must stand in the same places.
+- **Digests** of datasets, which are made of identifiers and times.
 - **Times** of a server's clock: two times that are both within a day of now are the same. Times that the
   calls themselves say lie years back, so they are compared.
 - **Page tokens**: a client may not look into them. Whether there is one is compared.
 - **Order** of lists that have none: `UNORDERED` names them all.
 - **Names** that a server makes up for runs, as identifiers; what MLflow's **database** says of itself in a message.
+- The **position** in a filter that Tracegate's messages end with and MLflow's do not.
 - **Sets** that Python prints into a message, with their elements in any order.
 - **Headers**, but for the media type and, of files, the disposition.
 
@@ -32,6 +34,8 @@ UNORDERED = {
     "model_inputs": "model_id",
     "model_outputs": "model_id",
     "dataset_summaries": ("name", "digest"),
+    # Of one batch: the time is one, the rest of the order is that of random ids.
+    "records": "inputs",
 }
 
 # 32 hex digits with or without dashes, and whatever letters MLflow puts before them.
@@ -44,6 +48,10 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"
 SET = re.compile(r"\{('[^'{}]*'(?:, '[^'{}]*')+)\}")
 # What the database says of itself, which MLflow passes on: statements, parameters, links to SQLAlchemy's pages.
 DATABASE = re.compile(r"\s*(Error: )?\(sqlite3\..*", re.DOTALL)
+# Tracegate says besides where in a filter it went wrong.
+POSITION = re.compile(r" \(at character \d+\)$")
+# A hash over identifiers and times.
+DIGEST = re.compile(r"[0-9a-f]{8}")
 # A name that the server makes up: adjective, animal, number.
 MADE_UP = re.compile(r"[a-z]+-[a-z]+-\d{1,4}")
 DAY = 86400
@@ -151,10 +159,12 @@ def differences(ours, theirs, names, path="", field=""):
     if field == "next_page_token" and isinstance(ours, str) and isinstance(theirs, str) and ours and theirs:
         names.bind_token(ours, theirs)
         return
+    if field == "digest" and isinstance(ours, str) and isinstance(theirs, str) and DIGEST.fullmatch(ours) and DIGEST.fullmatch(theirs):
+        return
     if type(ours) is type(theirs) and is_now(ours) and is_now(theirs):
         return
     if isinstance(ours, str) and isinstance(theirs, str):
-        if names.same(ours, theirs) or names.same(plain(ours), plain(theirs)):
+        if names.same(ours, theirs) or names.same(plain(ours), plain(POSITION.sub("", theirs))):
             return
         # JSON within JSON: tags and attributes hold it, and the order of its keys is nobody's.
         inner = [parsed(text) for text in (ours, theirs)]

@@ -131,16 +131,16 @@ class Mirror:
 
     # --- calls as scenarios make them -----------------------------------------------------
 
-    def get(self, path, query=None, **fields):
+    def get(self, path, query=None, /, **fields):
         return self.call("GET", path, query=query if query is not None else fields)
 
-    def post(self, path, body=None, **fields):
+    def post(self, path, body=None, /, **fields):
         return self.call("POST", path, body=body if body is not None else fields)
 
-    def patch(self, path, body=None, **fields):
+    def patch(self, path, body=None, /, **fields):
         return self.call("PATCH", path, body=body if body is not None else fields)
 
-    def delete(self, path, body=None, **fields):
+    def delete(self, path, body=None, /, **fields):
         return self.call("DELETE", path, body=body if body is not None else fields)
 
     def call(self, method, path, query=None, body=None, headers=None):
@@ -167,7 +167,13 @@ class Mirror:
                 {name: self.names.translate(value) for name, value in headers.items()}, other_body,
             )
             first = self.first.send(method, target, headers, body)
-            self._note(method, target, body, first, other.result())
+            second = other.result()
+            self._note(method, target, body, first, second)
+            if target.split("?")[0].endswith("/experiments/create") and (first.status == 200) != (second.status == 200):
+                # Numbers of experiments stay the same on both: see `align`.
+                (self.second if first.status == 200 else self.first).send(
+                    "POST", "/api/2.0/mlflow/experiments/create", {"Content-Type": "application/json"}, json.dumps({"name": f"filler {self.calls}"}).encode()
+                )
             return first
 
     def _note(self, method, target, body, first, second):

@@ -5,14 +5,16 @@ A row of a table there whose first cell is in backticks is a rule:
     | `operations` | `MLflow` | `Tracegate` | `where` | why |
 
 - operations: names of the manifest, separated by spaces; `*` stands for any characters
-- MLflow, Tracegate: the status of the answer (`404`, `5*`), then perhaps its error code
+- MLflow, Tracegate: the status of the answer (`404`, `5*`), then perhaps its error code, then perhaps, in
+  double quotes, a text that its body holds
 - where: the places that may differ, separated by spaces: `status`, `media_type`, or a path in the body
   with `[]` for a position and `*` for any characters
 
 A difference is tolerated if one rule fits its operation and both answers and covers every place.
 """
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -31,7 +33,7 @@ class Rule:
     tracegate: str
     where: list
     why: str
-    used: int = field(default=0)
+    used: int = 0
 
     def covers(self, name, first, second, places):
         return (
@@ -42,13 +44,16 @@ class Rule:
         )
 
 
+ANSWER = re.compile(r'([0-9*?]+)(?: ([A-Z_*]+))?(?: "(.*)")?')
+
+
 def fits_answer(pattern, answer):
-    """`pattern` is a status and perhaps an error code, or several of these with commas between."""
-    for choice in pattern.split(","):
-        status, _, code = choice.strip().partition(" ")
-        if fits(status, str(answer.status)) and (not code or fits(code, answer.error_code or "")):
-            return True
-    return False
+    status, code, text = ANSWER.fullmatch(pattern).groups()
+    return (
+        fits(status, str(answer.status))
+        and (not code or fits(code, answer.error_code or ""))
+        and (not text or text in answer.body.decode("utf-8", "replace"))
+    )
 
 
 def rules(text=None):
@@ -58,6 +63,8 @@ def rules(text=None):
         if not line.startswith("| `") or len(cells) != 5 or not all(cell.startswith("`") for cell in cells[:4]):
             continue
         operations, mlflow, tracegate, where = (cell.strip("`") for cell in cells[:4])
+        if not ANSWER.fullmatch(mlflow) or not ANSWER.fullmatch(tracegate):
+            raise ValueError(f"not an answer: {line}")
         if not cells[4].rstrip("| "):
             raise ValueError(f"a tolerated difference without a reason: {line}")
         found.append(Rule(operations.split(), mlflow, tracegate, where.split(), cells[4]))
