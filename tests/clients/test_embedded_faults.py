@@ -84,12 +84,14 @@ def span_id(name):
 
 def read(client, trace_id):
     """The trace with its spans, or None; its spans' names as a set."""
-    answer = client.call("GET", f"{V3}/get?trace_id={trace_id}&allow_partial=true")
-    if answer.status == 404:
+    head = client.call("GET", f"{V3}/{trace_id}")
+    if head.status == 404:
         return None
-    assert answer.status == 200, f"{answer.status}: {answer.text[:300]}"
-    trace = answer.json()["trace"]
-    return SimpleNamespace(info=trace["trace_info"], spans={span["name"] for span in trace.get("spans", [])})
+    assert head.status == 200, f"{head.status}: {head.text[:300]}"
+    whole = client.call("GET", f"{V3}/get?trace_id={trace_id}&allow_partial=true")
+    # So MLflow says that a trace has no spans yet.
+    spans = [] if "not stored in tracking store" in whole.text[:300] else whole.json()["trace"]["spans"]
+    return SimpleNamespace(info=head.json()["trace"]["trace_info"], spans={span["name"] for span in spans})
 
 
 def sound(database):
@@ -453,5 +455,8 @@ def test_a_trace_of_100_megabytes_and_50_000_spans(store):
     highest = store.server.memory_kib("VmHWM") / 1024
     print(f"{highest:.0f} MiB resident at most, read and written", flush=True)
     assert highest < MOST_MEBIBYTES
+    # The first connection was idle for too long.
+    client = Client(store.server.url, store.token)
     assert client.call("POST", f"{V3}/delete-traces", {"experiment_id": store.experiment, "request_ids": [trace]}).json() == {"traces_deleted": 1}
     assert read(client, trace) is None
+    client.close()
