@@ -2,6 +2,8 @@
 
 - **Identifiers** that a server mints (runs, models, assessments …). The first time that both answers have a
   new one at the same place, they are taken for each other; from then on they must stand in the same places.
+- **Who called**, if the store is behind the gateway, which stamps it: `mlflow.user` of traces and runs, a run's
+  `user_id`, the source of what a human assessed, the authors of datasets, queues and issues.
 - **Digests** of datasets, which are made of identifiers and times.
 - **Times** of a server's clock: two times that are both within a day of now are the same. Times that the
   calls themselves say lie years back, so they are compared.
@@ -172,6 +174,20 @@ def differences(ours, theirs, names, path="", field=""):
             yield from differences(*inner, names, path, field)
             return
     yield path, ours, theirs
+
+
+STAMPED = {"mlflow.user", "user_id", "created_by", "last_updated_by", "completed_by"}
+
+
+def without_callers(value):
+    if isinstance(value, list):
+        return [without_callers(item) for item in value if not (isinstance(item, dict) and item.get("key") == "mlflow.user")]
+    if isinstance(value, dict):
+        human = value.get("source_type") == "HUMAN"
+        kept = {key: without_callers(item) for key, item in value.items() if key not in STAMPED and not (human and key == "source_id")}
+        # An empty map or list of what had only that in it is not written at all.
+        return {key: item for key, item in kept.items() if item or value[key] == item}
+    return value
 
 
 class Absent:
