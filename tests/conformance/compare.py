@@ -41,8 +41,8 @@ UNORDERED = {
 }
 
 # 32 hex digits with or without dashes, and whatever letters MLflow puts before them.
-# In a query `%27` may stand before one.
-IDENTIFIER = re.compile(r"(?:(?<=%[0-9A-F]{2})|(?<![0-9a-f]))[0-9a-f]{32}(?![0-9a-f])|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# In a query `%27` may stand before one. What begins with `tr-` a client chose: it is the same on both.
+IDENTIFIER = re.compile(r"(?<!tr-)(?:(?<=%[0-9A-F]{2})|(?<![0-9a-f]))[0-9a-f]{32}(?![0-9a-f])|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # What may be a page token; whether it is one, `Names` knows.
 TOKEN = re.compile(r"(?<=page_token=)[^&]+|(?<=page_token\": \")[^\"]+|(?<=page_token\":\")[^\"]+")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")
