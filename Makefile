@@ -29,7 +29,7 @@ export DO_NOT_TRACK := true
 .PHONY: help
 help:
 	@printf '%s\n' \
-	  'make demo    Tracegate before a real MLflow server, with callers to try (DEMO_ARGS="--port 8080")' \
+	  'make demo    Tracegate with a store of its own, and callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
@@ -46,9 +46,9 @@ help:
 # --- what people look at ------------------------------------------------------------------
 
 .PHONY: demo
-demo: clients-3 rust
+demo: rust
 	cargo build --bin tracegate
-	PATH="$(CLIENTS_3)/bin:$$PATH" "$(DEBUG_BINARY)" demo $(DEMO_ARGS)
+	"$(DEBUG_BINARY)" demo $(DEMO_ARGS)
 
 # --- tests --------------------------------------------------------------------------------
 

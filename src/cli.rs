@@ -30,7 +30,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve before the MLflow server that the configuration names
+    /// Serve, with a store of its own or before the MLflow server that the configuration names
     #[command(after_help = "Example:\n  tracegate serve --config tracegate.toml\n  \
         TRACEGATE__MLFLOW__URL=http://127.0.0.1:5000 tracegate serve")]
     Serve {
@@ -41,7 +41,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Serve with callers, experiments and traces to try, before a real MLflow server
+    /// Serve with callers, experiments and traces to try
     #[command(after_help = "Example:\n  tracegate demo --port 8080\n  \
         tracegate demo --mlflow-url http://127.0.0.1:5000 --port 0 --json demo.json")]
     Demo(demo::DemoArguments),

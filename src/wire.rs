@@ -4,11 +4,13 @@
 //! No framework here: `http` converts from actix-web, `backend::upstream` to its client.
 
 mod body;
+pub mod decompress;
 mod headers;
 pub mod json;
 mod path;
 mod percent;
 mod query;
+pub mod wire_format;
 
 pub use body::{Body, BodyStream, MemoryOrFile, ReplayBody};
 pub use headers::Headers;
@@ -28,6 +30,25 @@ pub struct Malformed {
 impl Malformed {
     pub fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { field: field.into(), problem: problem.into() }
+    }
+}
+
+/// Why a body that is read piece by piece cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("content encoding `{0}` is not supported; send `gzip`, `deflate` or none")]
+    Encoding(String),
+    #[error("the body is larger than {limit} bytes when decompressed")]
+    TooLarge { limit: u64 },
+    #[error("{0}")]
+    Malformed(String),
+    #[error("the body could not be read: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl StreamError {
+    pub fn malformed(problem: impl Into<String>) -> Self {
+        Self::Malformed(problem.into())
     }
 }
 

@@ -10,6 +10,9 @@ mod support;
 #[path = "integration/audit.rs"]
 mod audit;
 #[cfg(test)]
+#[path = "integration/break_glass.rs"]
+mod break_glass;
+#[cfg(test)]
 #[path = "integration/canonical.rs"]
 mod canonical;
 #[cfg(test)]
@@ -36,6 +39,9 @@ mod levels;
 #[cfg(test)]
 #[path = "integration/live_matrix.rs"]
 mod live_matrix;
+#[cfg(test)]
+#[path = "integration/multipart.rs"]
+mod multipart;
 #[cfg(test)]
 #[path = "integration/pages.rs"]
 mod pages;

@@ -15,7 +15,24 @@ CREATE TABLE traces (
     response_preview  TEXT,
     -- JSON objects of texts: all tags, all metadata. The truth; `trace_marks` finds by them.
     tags              TEXT NOT NULL DEFAULT '{}',
-    metadata          TEXT NOT NULL DEFAULT '{}'
+    metadata          TEXT NOT NULL DEFAULT '{}',
+    -- What `metadata` says of tokens and cost, as numbers, for sums.
+    input_tokens      BIGINT,
+    output_tokens     BIGINT,
+    total_tokens      BIGINT,
+    cache_read_input_tokens               BIGINT,
+    cache_creation_input_tokens           BIGINT,
+    cache_creation_input_tokens_above_1hr BIGINT,
+    input_cost        DOUBLE PRECISION,
+    output_cost       DOUBLE PRECISION,
+    total_cost        DOUBLE PRECISION,
+    -- What merging needs that came in several requests, in any order. 1: a StartTrace came, and it gave
+    -- tokens (2) and cost (4). The span of time that exports of spans gave; the keys of tags that came from
+    -- spans, as a JSON list.
+    head              BIGINT NOT NULL DEFAULT 0,
+    spans_start       BIGINT,
+    spans_end         BIGINT,
+    span_tags         TEXT
 );
 -- The order that searches ask for, and the tie-break that makes pages stable.
 CREATE INDEX traces_by_time ON traces (experiment_id, request_time DESC, trace_id);
@@ -46,6 +63,13 @@ CREATE TABLE spans (
     -- nanoseconds since 1970; the end is null while the span runs
     start_time     BIGINT NOT NULL,
     end_time       BIGINT,
+    model_name     TEXT,
+    model_provider TEXT,
+    input_cost     DOUBLE PRECISION,
+    output_cost    DOUBLE PRECISION,
+    total_cost     DOUBLE PRECISION,
+    -- a JSON object of token counts
+    usage          TEXT,
     -- The span as JSON, in the form in which MLflow's SDK reads it; null if it lies in `payload`.
     content        TEXT,
     -- Where a large one lies beside the database: the object, the first byte, and how many.
@@ -54,6 +78,7 @@ CREATE TABLE spans (
     payload_length BIGINT,
     PRIMARY KEY (trace_no, span_id)
 );
+CREATE INDEX spans_by_payload ON spans (payload) WHERE payload IS NOT NULL;
 
 -- A trace's assessments, in the order in which they came.
 CREATE TABLE assessments (
@@ -75,6 +100,9 @@ CREATE TABLE assessments (
     -- the assessment that this one replaces
     overrides       TEXT,
     valid           BIGINT NOT NULL DEFAULT 1,
+    -- The value as a number, for means: booleans and yes/no count as 1 and 0 but are not numeric.
+    aggregate_value  DOUBLE PRECISION,
+    is_numeric_value BIGINT NOT NULL DEFAULT 0,
     created_time    BIGINT NOT NULL,
     last_updated_time BIGINT NOT NULL
 );

@@ -67,6 +67,8 @@ privileges! {
     PolicyRead = "policy.read",
     PolicyManage = "policy.manage",
     AuditRead = "audit.read",
+    /// Give oneself access for minutes, with a written reason.
+    BreakGlassUse = "break_glass.use",
     /// On a SQL warehouse: run statements.
     WarehouseUse = "warehouse.use",
     /// On a SQL warehouse: see what others run.

@@ -10,38 +10,55 @@
 mod artifacts;
 mod assessments;
 mod datasets;
+mod entries;
+mod evaluation;
 mod experiments;
+mod filter;
 mod label_schemas;
 mod logged_models;
 mod lookup;
+mod many;
+mod names;
+mod objects;
 mod otlp;
+mod pages;
+mod pairs;
 mod problem;
+mod protobuf_json;
+mod python;
+mod python_json;
 mod registry;
 mod reply;
 mod request;
 mod review_queues;
+mod rows;
 mod runs;
 mod scorers;
 mod search;
 mod server;
+mod spans;
 #[cfg(test)]
 mod testing;
 mod traces;
+mod view;
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::objects::Objects;
 use self::problem::Problem;
 use self::request::Request;
+use self::traces::retention::Retention;
 use self::writer::Writer;
 use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
 use crate::access::{ExperimentId, TraceId};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::database::{Database, OpenError};
+use crate::database::{Database, Dialect, OpenError};
 use crate::policy::Permit;
 use crate::wire::Reply;
 
@@ -50,10 +67,15 @@ pub struct EmbeddedShared {
     database: Database,
     writer: Writer,
     clock: Arc<dyn Clock>,
-    /// Where artifacts are kept: a directory, or the URL of an object store.
-    artifact_root: String,
+    objects: Objects,
+    /// What spans hold; nothing if there is no such index, or if the database keeps it by itself.
+    content: Option<search::ContentIndex>,
     /// For what is still being received.
     scratch: PathBuf,
+    /// The largest export of spans that is read, decompressed, in bytes.
+    otlp_limit: u64,
+    /// How long traces stay where their experiment does not say.
+    retention: Retention,
 }
 
 impl std::fmt::Debug for EmbeddedShared {
@@ -81,10 +103,54 @@ impl EmbeddedShared {
         };
         let artifact_root =
             config.mlflow.artifacts.clone().unwrap_or_else(|| text(&data_dir.join("artifacts")));
+        let objects =
+            Objects::open(&artifact_root).map_err(|error| OpenError::File { path: artifact_root, error })?;
         let writer = Writer::start(database.clone());
-        let store = Self { database, writer, clock, artifact_root, scratch: data_dir.clone() };
+        let content = match (config.mlflow.content_index, database.dialect) {
+            (true, Dialect::Sqlite) => {
+                let file = data_dir.join("content.db");
+                Some(search::ContentIndex::open(&file, &database, &writer, &objects).await?)
+            }
+            _ => None,
+        };
+        let store = Self {
+            database,
+            writer,
+            clock,
+            objects,
+            content,
+            scratch: data_dir.clone(),
+            otlp_limit: config.limits.otlp_decompressed_bytes,
+            retention: Retention {
+                days: config.mlflow.retention_days,
+                traces: config.mlflow.retention_traces,
+            },
+        };
         experiments::ensure_default(&store).await?;
+        artifacts::clear_expired(&store).await;
         Ok(Arc::new(store))
+        let store = Arc::new(store);
+        tokio::spawn(tend(Arc::downgrade(&store)));
+        Ok(store)
+    }
+}
+
+/// Deletes what need not be kept: every minute the traces that are due, every hour what nobody names. Ends
+/// with the store.
+async fn tend(store: Weak<EmbeddedShared>) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for minute in 0_u64.. {
+        minutes.tick().await;
+        let Some(store) = store.upgrade() else { return };
+        if let Err(problem) = traces::retention::retain(&store).await {
+            tracing::warn!(%problem, "traces that are due could not be deleted");
+        }
+        if minute % 60 == 0
+            && let Err(problem) = traces::sweep::sweep(&store).await
+        {
+            tracing::warn!(%problem, "left-over objects of spans could not be removed");
+        }
     }
 }
 

@@ -5,17 +5,15 @@
 //! turns two kinds of attributes into trace tags: `mlflow.traceTag.KEY` of root spans and all attributes
 //! of the resource. Whatever its parser could read otherwise than this one is refused.
 
-mod decompress;
 mod json;
 mod protobuf;
-mod wire_format;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use crate::access::TraceId;
 use crate::classify::reserved;
-use crate::wire::ReplayBody;
+use crate::wire::{ReplayBody, StreamError};
 
 #[derive(Debug, Clone, Copy)]
 pub struct OtlpLimits {
@@ -66,6 +64,17 @@ pub enum OtlpError {
     Malformed(String),
     #[error("the export could not be read or written: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<StreamError> for OtlpError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Encoding(name) => Self::Encoding(name),
+            StreamError::TooLarge { limit } => Self::TooLarge { limit },
+            StreamError::Malformed(problem) => Self::Malformed(problem),
+            StreamError::Io(error) => Self::Io(error),
+        }
+    }
 }
 
 impl OtlpError {

@@ -37,6 +37,9 @@ pub(super) enum AuditCommand {
     /// Credentials that were no good, and calls without any
     #[command(after_help = "Example:\n  tracegate audit failed-logins --from 2026-01-01")]
     FailedLogins(audit_questions::PeriodArguments),
+    /// Grants that people gave themselves in an emergency, with the reasons they wrote
+    #[command(after_help = "Example:\n  tracegate audit break-glass --from 2026-01-01")]
+    BreakGlass(audit_questions::PeriodArguments),
     /// When each principal was first seen at an address
     #[command(after_help = "Example:\n  tracegate audit new-addresses --from 2026-01-01")]
     NewAddresses(audit_questions::AddressArguments),
@@ -114,6 +117,7 @@ pub(super) fn run(command: AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Denials(arguments) => audit_questions::denials(arguments),
         AuditCommand::Changes(arguments) => audit_questions::changes(arguments),
         AuditCommand::FailedLogins(arguments) => audit_questions::failed_logins(arguments),
+        AuditCommand::BreakGlass(arguments) => audit_questions::break_glass(arguments),
         AuditCommand::NewAddresses(arguments) => audit_questions::new_addresses(arguments),
         AuditCommand::Subject(arguments) => audit_questions::subject(arguments),
         AuditCommand::Export(arguments) => audit_export::run(arguments),

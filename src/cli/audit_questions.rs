@@ -190,6 +190,12 @@ pub(super) fn failed_logins(arguments: PeriodArguments) -> anyhow::Result<()> {
     events(&arguments, query, &["time_ms", "source_address", "user_agent", "claimed", "repeated", "reason"])
 }
 
+pub(super) fn break_glass(arguments: PeriodArguments) -> anyhow::Result<()> {
+    let mut query = arguments.query();
+    query.push(("operation", "tracegate.break_glass".to_owned()));
+    events(&arguments, query, &["time_ms", "principal", "decision", "status", "policy_change", "reason"])
+}
+
 pub(super) fn new_addresses(arguments: AddressArguments) -> anyhow::Result<()> {
     let query: Vec<_> = arguments.from.map(|from| ("since", from.to_string())).into_iter().collect();
     let found = all(&Client::from_environment()?, "audit/addresses", "addresses", &query, arguments.limit)?;

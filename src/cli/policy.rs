@@ -54,6 +54,22 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give yourself access for minutes, in an emergency; it is recorded and told
+    #[command(after_help = "Example:\n  tracegate policy break-glass --on experiment:2 --minutes 30 \
+        --reason 'incident 4711: agent answers with customer data'")]
+    BreakGlass {
+        #[arg(long)]
+        on: String,
+        /// A level (CAN_READ …) or a privilege (trace.read …) that gives no right to grant
+        #[arg(long, default_value = "CAN_READ")]
+        privilege: String,
+        #[arg(long)]
+        minutes: u64,
+        #[arg(long)]
+        reason: String,
+        #[arg(long)]
+        json: bool,
+    },
     /// Withdraw a grant by its id
     Revoke {
         id: i64,
@@ -144,6 +160,11 @@ fn call(command: PolicyCommand) -> anyhow::Result<()> {
                 "reason": reason, "expires_at_ms": expires_at_ms,
             });
             (client.call(Method::POST, "grants", &[], Some(&body))?, json)
+        }
+        PolicyCommand::BreakGlass { on, privilege, minutes, reason, json } => {
+            let body =
+                json!({ "securable": on, "privilege": privilege, "minutes": minutes, "reason": reason });
+            (client.call(Method::POST, "break-glass", &[], Some(&body))?, json)
         }
         PolicyCommand::Revoke { id, json } => {
             (client.call(Method::DELETE, &format!("grants/{id}"), &[], None)?, json)

@@ -25,6 +25,15 @@ pub struct MlflowConfig {
     /// `s3://BUCKET/PREFIX` (credentials and region from the usual `AWS_…` variables). A directory below
     /// `server.data_dir` if absent; several replicas need one that all of them see.
     pub artifacts: Option<String>,
+    /// Whether the own store keeps an index of what spans hold, so that searching for rare words is fast. It
+    /// takes about a third of the room of the spans; on SQLite it is a file of its own beside the traces.
+    pub content_index: bool,
+    /// Days that the own store keeps a trace, counted from its start; for ever if absent. An experiment's tag
+    /// `tracegate.retention.days` says otherwise for its traces.
+    pub retention_days: Option<u32>,
+    /// Traces that the own store keeps of each experiment, the newest; all if absent. An experiment's tag
+    /// `tracegate.retention.traces` says otherwise for its traces.
+    pub retention_traces: Option<u64>,
     /// The gateway's own user name at the MLflow server (HTTP Basic).
     pub username: Option<String>,
     /// The password that goes with `username`.
@@ -61,6 +70,9 @@ impl Default for MlflowConfig {
         Self {
             url: None,
             artifacts: None,
+            content_index: true,
+            retention_days: None,
+            retention_traces: None,
             username: None,
             password: None,
             password_file: None,
@@ -86,6 +98,9 @@ impl fmt::Debug for MlflowConfig {
             .debug_struct("MlflowConfig")
             .field("url", &self.url)
             .field("artifacts", &self.artifacts)
+            .field("content_index", &self.content_index)
+            .field("retention_days", &self.retention_days)
+            .field("retention_traces", &self.retention_traces)
             .field("username", &self.username)
             .field("password", &hidden(&self.password))
             .field("password_file", &self.password_file)

@@ -19,6 +19,8 @@ pub struct PolicyConfig {
     pub poll_ms: u64,
     /// Of so many live decisions one is made again by casbin, in the background; 0 for none. Default: 100.
     pub casbin_sample: u64,
+    /// How long a break-glass grant may last at most, in minutes; 0 turns it off.
+    pub break_glass_minutes: u64,
     /// The administrator made at the first start, whose token is printed once.
     pub first_administrator: String,
 }
@@ -31,6 +33,7 @@ impl Default for PolicyConfig {
             max_staleness_ms: 5_000,
             poll_ms: 500,
             casbin_sample: 100,
+            break_glass_minutes: 60,
             first_administrator: "admin".to_owned(),
         }
     }

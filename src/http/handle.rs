@@ -15,6 +15,7 @@ mod search;
 mod stamps;
 mod start_trace;
 mod traces;
+mod whole_page;
 
 pub(super) use experiments::server_info;
 

@@ -4,6 +4,7 @@ mod audit;
 mod audit_export;
 mod audit_review;
 mod audit_seen;
+mod break_glass;
 mod checkpoints;
 mod explain;
 mod grants;
@@ -48,6 +49,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.grant.list" => grants::list(call).await?,
         "tracegate.grant.create" => grants::create(call, trail).await?,
         "tracegate.grant.delete" => grants::delete(call, trail).await?,
+        "tracegate.break_glass" => break_glass::take(call, trail).await?,
         "tracegate.principal.list" => principals::list(call).await?,
         "tracegate.principal.create" => principals::create(call, trail).await?,
         "tracegate.principal.active" => principals::set_active(call, trail).await?,

@@ -85,10 +85,14 @@ pub(super) async fn seal(call: &mut Call<'_>, reply: Reply) -> Result<Reply, Ref
 /// Seals the token in a page that is already read.
 pub(super) fn seal_in(call: &Call<'_>, page: &mut Map<String, Value>) -> Result<(), Refusal> {
     if let Some(token) = next_token(page) {
-        let sealed = position(call, Position { token: Some(token), skip: 0, size: None })?;
-        page.insert("next_page_token".to_owned(), Value::String(sealed));
+        page.insert("next_page_token".to_owned(), Value::String(sealed_token(call, &token)?));
     }
     Ok(())
+}
+
+/// Seals the backend's token of the next page.
+pub(super) fn sealed_token(call: &Call<'_>, token: &str) -> Result<String, Refusal> {
+    position(call, Position { token: Some(token.to_owned()), skip: 0, size: None })
 }
 
 /// Keeps what the caller may see of a page, and reads on until the page is full.
@@ -157,16 +161,24 @@ pub(super) async fn read(
     _headers: &crate::wire::Headers,
     body: Body,
 ) -> Result<Map<String, Value>, Refusal> {
+    parsed(&collected(call, body).await?)
+}
+
+/// An answer's bytes, up to the limit for pages.
+pub(super) async fn collected(call: &Call<'_>, body: Body) -> Result<bytes::Bytes, Refusal> {
     let limit = call.app.config.limits.page_bytes;
-    let bytes = match body {
+    Ok(match body {
         Body::Empty => bytes::Bytes::new(),
         Body::Replay(replay) => replay.as_memory().cloned().unwrap_or_default(),
         Body::Stream { stream, .. } => convert::collect(stream, limit)
             .await
             .map_err(|_| BackendError::BrokenOff)?
             .ok_or(Refusal::TooLarge { what: "answer", limit, key: "page_bytes" })?,
-    };
-    match serde_json::from_slice(&bytes) {
+    })
+}
+
+pub(super) fn parsed(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         _ => Err(BackendError::BrokenOff.into()),
     }
@@ -174,10 +186,13 @@ pub(super) async fn read(
 
 /// A JSON answer.
 pub(super) fn written(status: u16, object: &Map<String, Value>) -> Reply {
+    written_text(status, serde_json::to_string(object).unwrap_or_default())
+}
+
+pub(super) fn written_text(status: u16, json: String) -> Reply {
     let mut headers = crate::wire::Headers::new();
     headers.push("content-type", "application/json");
-    let text = serde_json::to_string(object).unwrap_or_default();
-    Reply { status, headers, body: Body::memory(text) }
+    Reply { status, headers, body: Body::memory(json) }
 }
 
 /// How many entries the client asks for; the backend's own default and cap apply beyond that.

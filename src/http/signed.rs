@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::Refusal;
 use crate::access::{Caller, Principal, Proof, Scheme};
 use crate::app::App;
+use crate::clock::UnixMillis;
+use crate::seal::{NotOurs, Sealer};
 use crate::wire::{Head, Malformed, Method};
 
 /// The header that carries the seal.
@@ -28,42 +30,90 @@ struct Signed {
 
 /// Signs `method` of `target` (path and query as they will be sent) for a caller.
 pub(super) fn sign(app: &App, caller: &Caller, method: Method, target: &str) -> Result<String, Refusal> {
-    let signed = Signed {
-        principal: caller.principal.to_string(),
-        groups: caller.asserted_groups.iter().map(Principal::to_string).collect(),
-        credential: caller.proof.credential.clone(),
-        expires_at: app.clock.now().0 + LIFETIME_MS,
-    };
-    let content = serde_json::to_vec(&signed).map_err(|error| Refusal::Internal(error.to_string()))?;
-    let sealed = app.sealer.seal(&context(method, target), &content);
+    let sealed = seal(&app.sealer, caller, method, target, app.clock.now());
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 /// The caller that a request is signed for; nothing if it is not signed.
 pub(super) fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> {
-    let Some(seal) = head.headers.one(HEADER)? else { return Ok(None) };
+    let Some(signature) = head.headers.one(HEADER)? else { return Ok(None) };
     if head.headers.get("authorization").is_some() {
         let problem = format!("comes with `{HEADER}`: send one of them");
         return Err(Malformed::new("header `authorization`", problem).into());
     }
-    let refuse = |problem: &str| Refusal::Unauthenticated(format!("the signature {problem}"));
     let query = head.query.to_encoded();
     let separator = if query.is_empty() { "" } else { "?" };
     let target = format!("{}{separator}{query}", head.path.to_encoded());
-    let opened = app.sealer.open(&context(head.method, &target), seal);
-    let content = opened.map_err(|_| refuse("is not one that was made for this request"))?;
-    let signed: Signed = serde_json::from_slice(&content).map_err(|_| refuse("cannot be read"))?;
-    if signed.expires_at <= app.clock.now().0 {
-        return Err(refuse("has expired; begin the upload again"));
+    let opened = open(&app.sealer, signature, head.method, &target, app.clock.now());
+    opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the signature {problem}")))
+}
+
+fn seal(
+    sealer: &Sealer,
+    caller: &Caller,
+    method: Method,
+    target: &str,
+    now: UnixMillis,
+) -> Result<String, NotOurs> {
+    let signed = Signed {
+        principal: caller.principal.to_string(),
+        groups: caller.asserted_groups.iter().map(Principal::to_string).collect(),
+        credential: caller.proof.credential.clone(),
+        expires_at: now.0 + LIFETIME_MS,
+    };
+    sealer.seal(&context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
+}
+
+fn open(
+    sealer: &Sealer,
+    signature: &str,
+    method: Method,
+    target: &str,
+    now: UnixMillis,
+) -> Result<Caller, &'static str> {
+    const FOREIGN: &str = "is not one that was made for this request";
+    let content = sealer.open(&context(method, target), signature).map_err(|_| FOREIGN)?;
+    let signed: Signed = serde_json::from_slice(&content).map_err(|_| FOREIGN)?;
+    if signed.expires_at <= now.0 {
+        return Err("has expired; begin the upload again");
     }
-    let principal = |text: &String| text.parse::<Principal>();
-    Ok(Some(Caller {
+    let principal = |text: &String| text.parse::<Principal>().map_err(|_| FOREIGN);
+    Ok(Caller {
         principal: principal(&signed.principal)?,
         asserted_groups: signed.groups.iter().map(principal).collect::<Result<_, _>>()?,
         proof: Proof { scheme: Scheme::SignedUrl, credential: signed.credential },
-    }))
+    })
 }
 
 fn context(method: Method, target: &str) -> String {
     format!("signed {method} {target}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_for_one_request_of_one_caller_and_for_an_hour() {
+        let sealer = Sealer::new(&[3; 32]);
+        let caller = Caller {
+            principal: Principal::user("ann").unwrap(),
+            asserted_groups: vec![Principal::group("staff").unwrap()],
+            proof: Proof { scheme: Scheme::Token, credential: "tok_1".to_owned() },
+        };
+        let target = "/api/tracegate/v1/multipart/1/a?upload_id=u&part_number=1";
+        let signature = seal(&sealer, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
+        let open = |method, target: &str, now| open(&sealer, &signature, method, target, UnixMillis(now));
+        let opened = open(Method::Put, target, 1_000 + LIFETIME_MS - 1).unwrap();
+        assert_eq!((opened.principal, opened.asserted_groups), (caller.principal, caller.asserted_groups));
+        assert_eq!(opened.proof.scheme, Scheme::SignedUrl);
+        assert!(open(Method::Put, target, 1_000 + LIFETIME_MS).unwrap_err().contains("expired"));
+        assert!(open(Method::Post, target, 1_000).is_err());
+        for other in [target.replace("=1", "=2"), target.replace("/1/a", "/2/a"), format!("{target}&x=y")] {
+            assert!(open(Method::Put, &other, 1_000).is_err(), "{other}");
+        }
+        // A page token of ours is sealed by the same key and is no signature.
+        let page = sealer.seal("user:ann trace.search", b"{}").unwrap();
+        assert!(super::open(&sealer, &page, Method::Put, target, UnixMillis(1_000)).is_err());
+    }
 }

@@ -141,6 +141,11 @@ impl View {
     }
 
     /// The levels that give a privilege, least first.
+    /// Whether a level, `ALL` or a privilege by its name gives a privilege.
+    pub fn gives(&self, named: &str, privilege: Privilege) -> bool {
+        self.snapshot.levels.gives(named, privilege)
+    }
+
     pub fn levels_giving(&self, privilege: Privilege) -> Vec<&'static str> {
         self.snapshot.levels.giving(privilege)
     }

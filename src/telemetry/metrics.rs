@@ -32,6 +32,7 @@ pub struct Metrics {
     pub decisions_compared: Gauge,
     pub decisions_mismatched: Gauge,
     pub audit_mirror_lag: Gauge,
+    pub break_glass: Counter,
     otlp: OnceLock<Otlp>,
 }
 
@@ -57,6 +58,7 @@ impl Default for Metrics {
             decisions_compared: Gauge::default(),
             decisions_mismatched: Gauge::default(),
             audit_mirror_lag: Gauge::default(),
+            break_glass: Counter::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -104,6 +106,11 @@ impl Default for Metrics {
             "audit_mirror_lag",
             "Signed lines not yet in the mirror of checkpoints",
             metrics.audit_mirror_lag.clone(),
+        );
+        registry.register(
+            "break_glass",
+            "Grants that people gave themselves in an emergency",
+            metrics.break_glass.clone(),
         );
         metrics
     }

@@ -116,6 +116,9 @@ fn extras(operation: &str) -> Value {
             );
             json!({"query": query})
         }
+        "tracegate.break_glass" => {
+            json!({ "securable": "experiment:2", "minutes": 5, "reason": "an incident, truly" })
+        }
         "tracegate.grant.create" => {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }

@@ -45,6 +45,19 @@ impl Gateway {
         Self::start_with(|_| {}).await
     }
 
+    /// Starts one with a store of its own instead of an upstream; experiment 1 is there.
+    pub async fn start_embedded() -> Self {
+        let gateway = Self::start_with(|config| {
+            config.mlflow.url = None;
+            config.mlflow.token = None;
+        })
+        .await;
+        let body = serde_json::json!({ "name": "first" });
+        let made = gateway.call(Who::Admin, Request::post("/api/2.0/mlflow/experiments/create", &body)).await;
+        assert_eq!(made.expect(200).json()["experiment_id"], "1");
+        gateway
+    }
+
     /// Starts one whose configuration was changed.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         logs::collect();

@@ -11,6 +11,8 @@ pub enum Code {
     InvalidParameterValue,
     BadRequest,
     ResourceDoesNotExist,
+    /// Of files.
+    NotFound,
     ResourceAlreadyExists,
     InvalidState,
     Internal,
@@ -26,6 +28,7 @@ impl Code {
             Self::InvalidParameterValue => "INVALID_PARAMETER_VALUE",
             Self::BadRequest => "BAD_REQUEST",
             Self::ResourceDoesNotExist => "RESOURCE_DOES_NOT_EXIST",
+            Self::NotFound => "NOT_FOUND",
             Self::ResourceAlreadyExists => "RESOURCE_ALREADY_EXISTS",
             Self::InvalidState => "INVALID_STATE",
             Self::Internal => "INTERNAL_ERROR",
@@ -35,10 +38,23 @@ impl Code {
         }
     }
 
+    /// The class and the SQLSTATE that MLflow 3 says beside the code, of those codes that have them.
+    fn class(self) -> Option<(&'static str, &'static str)> {
+        Some(match self {
+            Self::InvalidParameterValue | Self::BadRequest => ("INVALID_PARAMETER_VALUE", "KAM00"),
+            Self::ResourceDoesNotExist | Self::NotFound => ("RESOURCE_NOT_FOUND", "KAM00"),
+            Self::ResourceAlreadyExists => ("RESOURCE_ALREADY_EXISTS", "KAM00"),
+            Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
+                ("CLIENT_INTERNAL_ERROR", "XXM00")
+            }
+            Self::NotImplemented | Self::ResourceExhausted => return None,
+        })
+    }
+
     fn status(self) -> u16 {
         match self {
             Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => 400,
-            Self::ResourceDoesNotExist => 404,
+            Self::ResourceDoesNotExist | Self::NotFound => 404,
             Self::ResourceExhausted => 429,
             Self::InvalidState | Self::Internal => 500,
             Self::NotImplemented => 501,
@@ -90,10 +106,12 @@ impl Problem {
     }
 
     pub fn into_reply(self) -> Reply {
-        let mut reply = reply::json_with_status(
-            self.code.status(),
-            &json!({ "error_code": self.code.name(), "message": self.message }),
-        );
+        let mut body = json!({ "error_code": self.code.name(), "message": self.message });
+        if let Some((class, state)) = self.code.class() {
+            body["sqlstate"] = state.into();
+            body["error_class"] = class.into();
+        }
+        let mut reply = reply::json_with_status(self.code.status(), &body);
         if self.code == Code::TemporarilyUnavailable {
             reply.headers.set("retry-after", "1");
         }

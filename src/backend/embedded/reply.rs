@@ -30,11 +30,10 @@ pub fn with_body(status: u16, content_type: &str, body: impl Into<bytes::Bytes>)
     Reply { status, headers, body: Body::memory(body) }
 }
 
-/// The answer to HEAD: what GET would answer, without its body.
+/// The answer to HEAD: what GET would answer, without its body. The length is that of the body that is not
+/// sent.
 pub fn without_body(reply: Reply) -> Reply {
-    let mut headers = reply.headers;
-    if let Some(length) = reply.body.length() {
-        headers.set("content-length", &length.to_string());
-    }
-    Reply { status: reply.status, headers, body: Body::Empty }
+    let length = reply.body.length();
+    let body = Body::Stream { stream: Box::pin(futures_util::stream::empty()), length };
+    Reply { body, ..reply }
 }

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::Problem;
+use super::python;
 use crate::access::{Caller, ExperimentId};
 use crate::backend::Outgoing;
 use crate::policy::Permit;
@@ -97,9 +98,9 @@ impl Request {
         }
         match self.json.get(name) {
             None | Some(Value::Null) => Ok(Vec::new()),
-            Some(Value::Array(values)) => values
+            Some(list @ Value::Array(values)) => values
                 .iter()
-                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, value)))
+                .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| wrong_type(name, list)))
                 .collect(),
             Some(other) => Err(wrong_type(name, other)),
         }
@@ -114,16 +115,39 @@ impl Request {
         }
     }
 
+    /// Refuses what PostgreSQL cannot keep, in either database, so that both take the same calls.
+    pub fn refuse_nul(&self) -> Result<(), Problem> {
+        match self.json.iter().find(|(key, value)| key.contains('\0') || holds_nul(value)) {
+            Some((key, _)) => Err(Problem::invalid(format!("parameter '{key}' holds the character U+0000"))),
+            None => Ok(()),
+        }
+    }
+
     /// An experiment's id as the number that the store keeps.
     pub fn experiment(&self, name: &str) -> Result<i64, Problem> {
         experiment_number(self.required(name)?)
     }
 }
 
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(object) => object.iter().any(|(key, item)| key.contains('\0') || holds_nul(item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// The store's number of an experiment id. One too large for it exists nowhere.
 pub fn experiment_number(text: &str) -> Result<i64, Problem> {
-    let id = ExperimentId::parse(text).map_err(|error| Problem::invalid(error.to_string()))?;
-    id.as_str().parse().map_err(|_| Problem::missing(format!("No Experiment with id={text} exists")))
+    let none = || Problem::missing(format!("No Experiment with id={text} exists"));
+    if text.strip_prefix('-').is_some_and(|digits| digits.parse::<u64>().is_ok()) {
+        return Err(none());
+    }
+    let id = ExperimentId::parse(text).map_err(|_| {
+        Problem::invalid(format!("Invalid experiment ID '{text}'. Experiment ID must be a valid integer."))
+    })?;
+    id.as_str().parse().map_err(|_| none())
 }
 
 /// A whole number of JSON, written as a number or as a text.
@@ -158,7 +182,8 @@ pub fn wrong_type(name: &str, value: &Value) -> Problem {
         Value::Object(_) => "dict",
     };
     Problem::invalid(format!(
-        "Invalid value {value} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API \
-         docs for more information about request parameters."
+        "Invalid value {} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API docs \
+         for more information about request parameters.",
+        python::json(value)
     ))
 }

@@ -8,13 +8,13 @@ use std::io::{Read, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::decompress::{self, to_error};
 use super::{
     Export, Gathered, OtlpError, OtlpLimits, REQUEST_ID, SpanFacts, reserved_resource_attribute,
     reserved_span_attribute,
 };
 use crate::access::TraceId;
 use crate::wire::ReplayBody;
+use crate::wire::decompress::{self, to_error};
 use crate::wire::json::parse_object;
 
 /// JSON is read whole, so it has a cap of its own; exporters that send more than this send protobuf.

@@ -4,14 +4,16 @@
 use std::collections::HashSet;
 use std::io::{Read, Write};
 
-use super::decompress::{self, Capped, to_error};
-use super::wire_format::{LENGTH_DELIMITED, STREAM_END, Tag, VARINT, WireFormat, put_field, put_varint};
 use super::{
     Export, Gathered, Marks, OtlpError, OtlpLimits, REQUEST_ID, SpanFacts, reserved_resource_attribute,
     reserved_span_attribute,
 };
 use crate::access::TraceId;
 use crate::wire::ReplayBody;
+use crate::wire::decompress::{self, Capped, to_error};
+use crate::wire::wire_format::{
+    LENGTH_DELIMITED, STREAM_END, Tag, VARINT, WireFormat, put_field, put_varint,
+};
 
 /// Longest attribute key that is read.
 const MAX_KEY_BYTES: u64 = 4096;
@@ -300,7 +302,7 @@ impl Walker<'_> {
     fn delimited(&mut self, tag: Tag, end: u64, most: u64) -> Result<Vec<u8>, OtlpError> {
         expect(tag, LENGTH_DELIMITED)?;
         let until = self.wire.length(end)?;
-        self.wire.bytes(until, most)
+        Ok(self.wire.bytes(until, most)?)
     }
 }
 

@@ -4,8 +4,8 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
 
-use super::wire_format::put_field;
 use super::*;
+use crate::wire::wire_format::put_field;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";

@@ -7,7 +7,7 @@ use super::super::edit;
 use super::super::error::Refusal;
 use super::super::pages;
 use super::super::trail::Trail;
-use super::After;
+use super::{After, whole_page};
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
 use crate::backend::BackendError;
 use crate::classify::{reserved, trace_filter};
@@ -90,7 +90,19 @@ pub(super) async fn release_page(
     reply: Reply,
 ) -> Result<Reply, Refusal> {
     let status = reply.status;
-    let mut page = pages::read(call, &reply.headers, reply.body).await?;
+    let bytes = pages::collected(call, reply.body).await?;
+    if mask.listed_only.is_empty()
+        && let Some(whole) = whole_page::read(&bytes)
+    {
+        for trace in &whole.traces {
+            trail.traces([&trace.id]);
+            call.app.subjects.learn(&trace.id, trace.marks());
+        }
+        let token =
+            whole.next_page_token.as_deref().map(|token| pages::sealed_token(call, token)).transpose()?;
+        return Ok(pages::written_text(status, whole.written(token.as_deref())));
+    }
+    let mut page = pages::parsed(&bytes)?;
     if let Some(traces) = page.get_mut("traces") {
         let traces = traces.as_array_mut().ok_or(BackendError::BrokenOff)?;
         for trace in traces.iter_mut() {

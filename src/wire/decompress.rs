@@ -5,37 +5,32 @@ use std::io::{BufRead, BufReader, Chain, Cursor, Error, ErrorKind, Read, Result}
 use flate2::read::MultiGzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::OtlpError;
-use crate::wire::ReplayBody;
+use super::{ReplayBody, StreamError};
 
-/// A reader of the decompressed body that fails with [`OtlpError::TooLarge`] past the cap (see
+/// A reader of the decompressed body that fails with [`StreamError::TooLarge`] past the cap (see
 /// [`to_error`]). Memory is flat whatever the ratio.
-pub(super) fn open(
-    body: &ReplayBody,
-    encoding: Option<&str>,
-    cap: u64,
-) -> std::result::Result<Capped, OtlpError> {
+pub fn open(body: &ReplayBody, encoding: Option<&str>, cap: u64) -> std::result::Result<Capped, StreamError> {
     let raw = body.reader();
     let inner: Box<dyn Read> = match encoding.unwrap_or_default().to_ascii_lowercase().as_str() {
         "" => raw,
         // Every member is read, as Python's `gzip.decompress` does.
         "gzip" => Box::new(MultiGzDecoder::new(raw)),
         "deflate" => Box::new(inflate(raw).map_err(to_error)?),
-        other => return Err(OtlpError::Encoding(other.chars().take(80).collect())),
+        other => return Err(StreamError::Encoding(other.chars().take(80).collect())),
     };
     Ok(Capped { inner, left: cap, cap })
 }
 
 /// What an error while reading the decompressed body means.
-pub(super) fn to_error(error: Error) -> OtlpError {
+pub fn to_error(error: Error) -> StreamError {
     if let Some(exceeded) = error.get_ref().and_then(|inner| inner.downcast_ref::<CapExceeded>()) {
-        return OtlpError::TooLarge { limit: exceeded.0 };
+        return StreamError::TooLarge { limit: exceeded.0 };
     }
     match error.kind() {
         ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => {
-            OtlpError::malformed(format!("the compressed body is damaged: {error}"))
+            StreamError::malformed(format!("the compressed body is damaged: {error}"))
         }
-        _ => OtlpError::Io(error),
+        _ => StreamError::Io(error),
     }
 }
 
@@ -43,7 +38,7 @@ pub(super) fn to_error(error: Error) -> OtlpError {
 #[error("more than {0} bytes decompressed")]
 struct CapExceeded(u64);
 
-pub(super) struct Capped {
+pub struct Capped {
     inner: Box<dyn Read>,
     left: u64,
     cap: u64,

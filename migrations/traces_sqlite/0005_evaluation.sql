@@ -1,0 +1,151 @@
+-- What evaluation needs beside traces, and uploads on their way.
+
+-- Files that arrive in parts.
+CREATE TABLE artifact_uploads (
+    upload_id    TEXT PRIMARY KEY,
+    -- what the caller was authorized for when the upload began
+    directory    TEXT NOT NULL,
+    path         TEXT NOT NULL,
+    created_time INTEGER NOT NULL,
+    completed    INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX artifact_uploads_by_time ON artifact_uploads (created_time);
+
+CREATE TABLE scorers (
+    scorer_id     TEXT PRIMARY KEY,
+    experiment_id INTEGER NOT NULL REFERENCES experiments (experiment_id),
+    name          TEXT NOT NULL,
+    UNIQUE (experiment_id, name)
+) WITHOUT ROWID;
+
+CREATE TABLE scorer_versions (
+    scorer_id     TEXT NOT NULL REFERENCES scorers (scorer_id) ON DELETE CASCADE,
+    version       INTEGER NOT NULL,
+    -- JSON, as it was registered
+    serialized    TEXT NOT NULL,
+    creation_time INTEGER NOT NULL,
+    PRIMARY KEY (scorer_id, version)
+) WITHOUT ROWID;
+
+-- How a scorer is to be applied to new traces: one configuration each.
+CREATE TABLE scorer_configs (
+    scorer_id     TEXT PRIMARY KEY REFERENCES scorers (scorer_id) ON DELETE CASCADE,
+    config_id     TEXT NOT NULL,
+    sample_rate   DOUBLE PRECISION NOT NULL,
+    filter_string TEXT
+) WITHOUT ROWID;
+
+-- The questions that reviewers are asked.
+CREATE TABLE label_schemas (
+    schema_id        TEXT PRIMARY KEY,
+    experiment_id    INTEGER NOT NULL REFERENCES experiments (experiment_id),
+    name             TEXT NOT NULL,
+    -- 'FEEDBACK' or 'EXPECTATION'
+    type             TEXT NOT NULL,
+    instruction      TEXT,
+    enable_comment   INTEGER NOT NULL,
+    -- JSON: how it is answered
+    input            TEXT NOT NULL,
+    created_time     INTEGER NOT NULL,
+    last_update_time INTEGER NOT NULL,
+    -- the one question that every experiment has
+    is_default       INTEGER NOT NULL,
+    UNIQUE (experiment_id, name)
+) WITHOUT ROWID;
+CREATE INDEX label_schemas_by_time ON label_schemas (experiment_id, created_time DESC, schema_id);
+
+CREATE TABLE review_queues (
+    queue_id         TEXT PRIMARY KEY,
+    experiment_id    INTEGER NOT NULL REFERENCES experiments (experiment_id),
+    name             TEXT NOT NULL,
+    -- the name in lower case, by which it is unique
+    name_key         TEXT NOT NULL,
+    -- 'USER' or 'CUSTOM'
+    type             TEXT NOT NULL,
+    created_by       TEXT,
+    creation_time    INTEGER NOT NULL,
+    last_update_time INTEGER NOT NULL,
+    UNIQUE (experiment_id, name_key)
+) WITHOUT ROWID;
+CREATE INDEX review_queues_by_time ON review_queues (experiment_id, creation_time DESC, queue_id);
+
+CREATE TABLE review_queue_users (
+    queue_id TEXT NOT NULL REFERENCES review_queues (queue_id) ON DELETE CASCADE,
+    user_id  TEXT NOT NULL,
+    PRIMARY KEY (queue_id, user_id)
+) WITHOUT ROWID;
+CREATE INDEX review_queue_users_by_user ON review_queue_users (user_id);
+
+-- A queue may name a question that was deleted since.
+CREATE TABLE review_queue_schemas (
+    queue_id  TEXT NOT NULL REFERENCES review_queues (queue_id) ON DELETE CASCADE,
+    schema_id TEXT NOT NULL,
+    PRIMARY KEY (queue_id, schema_id)
+) WITHOUT ROWID;
+
+CREATE TABLE review_queue_items (
+    queue_id         TEXT NOT NULL REFERENCES review_queues (queue_id) ON DELETE CASCADE,
+    item_id          TEXT NOT NULL REFERENCES traces (trace_id) ON DELETE CASCADE,
+    -- 'PENDING', 'COMPLETE' or 'DECLINED'
+    status           TEXT NOT NULL,
+    completed_by     TEXT,
+    completed_time   INTEGER,
+    creation_time    INTEGER NOT NULL,
+    last_update_time INTEGER NOT NULL,
+    PRIMARY KEY (queue_id, item_id)
+) WITHOUT ROWID;
+CREATE INDEX review_queue_items_by_time ON review_queue_items (queue_id, creation_time DESC, item_id);
+CREATE INDEX review_queue_items_by_item ON review_queue_items (item_id);
+
+CREATE TABLE evaluation_datasets (
+    dataset_id       TEXT PRIMARY KEY,
+    name             TEXT NOT NULL,
+    -- texts with JSON, as clients read them
+    schema           TEXT,
+    profile          TEXT,
+    digest           TEXT NOT NULL,
+    -- how many records there are
+    records          INTEGER NOT NULL,
+    created_time     INTEGER NOT NULL,
+    last_update_time INTEGER NOT NULL,
+    created_by       TEXT,
+    last_updated_by  TEXT
+) WITHOUT ROWID;
+CREATE INDEX evaluation_datasets_by_time ON evaluation_datasets (created_time DESC, dataset_id DESC);
+CREATE INDEX evaluation_datasets_by_name ON evaluation_datasets (name);
+
+CREATE TABLE evaluation_dataset_tags (
+    dataset_id TEXT NOT NULL REFERENCES evaluation_datasets (dataset_id) ON DELETE CASCADE,
+    key        TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    PRIMARY KEY (dataset_id, key)
+) WITHOUT ROWID;
+
+CREATE TABLE evaluation_dataset_experiments (
+    dataset_id    TEXT NOT NULL REFERENCES evaluation_datasets (dataset_id) ON DELETE CASCADE,
+    experiment_id INTEGER NOT NULL REFERENCES experiments (experiment_id),
+    created_time  INTEGER NOT NULL,
+    PRIMARY KEY (dataset_id, experiment_id)
+) WITHOUT ROWID;
+CREATE INDEX evaluation_dataset_experiments_by_experiment
+    ON evaluation_dataset_experiments (experiment_id, dataset_id);
+
+CREATE TABLE evaluation_dataset_records (
+    record_id        TEXT PRIMARY KEY,
+    dataset_id       TEXT NOT NULL REFERENCES evaluation_datasets (dataset_id) ON DELETE CASCADE,
+    -- of the inputs, by which records are told apart
+    input_hash       TEXT NOT NULL,
+    -- JSON
+    inputs           TEXT NOT NULL,
+    outputs          TEXT,
+    expectations     TEXT,
+    tags             TEXT NOT NULL,
+    source           TEXT,
+    created_time     INTEGER NOT NULL,
+    last_update_time INTEGER NOT NULL,
+    created_by       TEXT,
+    last_updated_by  TEXT,
+    UNIQUE (dataset_id, input_hash)
+);
+CREATE INDEX evaluation_dataset_records_by_time
+    ON evaluation_dataset_records (dataset_id, created_time, record_id);

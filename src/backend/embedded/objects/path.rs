@@ -1,0 +1,44 @@
+//! Which paths objects may have: relative, of plain segments, the same in a directory and in a bucket.
+
+use crate::backend::embedded::problem::Problem;
+
+/// The directory of the store's own: uploads on their way, and parts that wait for their end.
+pub(in crate::backend::embedded) const SCRATCH: &str = ".tracegate";
+
+/// Longest segment that file systems take, in bytes.
+const MAX_SEGMENT: usize = 255;
+/// Longest path that buckets and file systems take below a root, in bytes.
+const MAX_PATH: usize = 1024;
+
+/// Whether a path is the store's own, which no caller may name.
+pub(in crate::backend::embedded) fn is_reserved(path: &str) -> bool {
+    path.split('/').find(|segment| !segment.is_empty()) == Some(SCRATCH)
+}
+
+/// A path that may name an object.
+pub(super) fn checked(path: &str) -> Result<&str, Problem> {
+    let wrong = |what: &str| {
+        let shown: String = path.chars().take(200).collect();
+        Err(Problem::invalid(format!("Invalid artifact path: '{shown}'. {what}")))
+    };
+    if path.len() > MAX_PATH {
+        return wrong("It is longer than 1024 bytes.");
+    }
+    for segment in path.split('/') {
+        if matches!(segment, "" | "." | "..") {
+            return wrong("It has an empty, `.` or `..` segment.");
+        }
+        if segment.len() > MAX_SEGMENT {
+            return wrong("A segment is longer than 255 bytes.");
+        }
+        if segment.chars().any(char::is_control) {
+            return wrong("It holds a control character.");
+        }
+    }
+    Ok(path)
+}
+
+/// A path that may name a directory; the empty one is the root.
+pub(super) fn directory_path(path: &str) -> Result<&str, Problem> {
+    if path.is_empty() { Ok(path) } else { checked(path) }
+}

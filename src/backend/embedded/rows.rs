@@ -1,0 +1,75 @@
+//! Pieces of SQL that say many rows at once, in both dialects.
+
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use crate::database::Dialect;
+
+/// Rows that one statement takes: a statement of so many is prepared once and kept.
+pub const CHUNK: usize = 250;
+
+/// `($1, $2), ($3, $4)`: placeholders of so many rows.
+pub fn placeholders(rows: usize, columns: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            if column > 0 {
+                text.push_str(", ");
+            }
+            text.push('$');
+            text.push_str(&(row * columns + column + 1).to_string());
+        }
+        text.push(')');
+    }
+    text
+}
+
+/// A statement around the placeholders of a chunk of rows. Only that of a full chunk is worth keeping.
+pub fn many<'q>(before: &str, rows: usize, columns: usize, after: &str) -> Query<'q, Any, AnyArguments> {
+    let text = format!("{before} {} {after}", placeholders(rows, columns));
+    sqlx::query(AssertSqlSafe(text)).persistent(rows == CHUNK || rows == 1)
+}
+
+/// The numbers of a JSON array that is bound as a text: `[1,2]`.
+pub fn numbers_of(dialect: Dialect, placeholder: &str) -> String {
+    let (before, after) = numbers_around(dialect);
+    format!("{before}{placeholder}{after}")
+}
+
+/// What stands around the placeholder there.
+pub fn numbers_around(dialect: Dialect) -> (&'static str, &'static str) {
+    match dialect {
+        Dialect::Sqlite => ("(SELECT value FROM json_each(", "))"),
+        Dialect::Postgres => {
+            ("(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(", " AS JSON)))")
+        }
+    }
+}
+
+/// The texts of a JSON array that is bound as a text: `["a","b"]`.
+pub fn texts_of(dialect: Dialect, placeholder: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => format!("(SELECT value FROM json_each({placeholder}))"),
+        Dialect::Postgres => {
+            format!("(SELECT value FROM json_array_elements_text(CAST({placeholder} AS JSON)))")
+        }
+    }
+}
+
+/// What ends a `SELECT` of rows that the same transaction changes. SQLite has one writer.
+pub fn for_update(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " FOR UPDATE",
+    }
+}
+
+/// What ends a `SELECT` of rows that must stay as they are until the transaction ends.
+pub fn for_share(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "",
+        Dialect::Postgres => " FOR SHARE",
+    }
+}
