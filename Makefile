@@ -19,6 +19,8 @@ RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
 
 PROVE_DECISIONS ?= 20000000
 PROVE_SEED ?= 1000000
+# Random worlds in which our store is compared with MLflow; CONFORMANCE_FIRST_SEED takes others.
+CONFORMANCE_SEEDS ?= 200
 
 # No telemetry from the MLflow that the tests and the demo start.
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -32,11 +34,13 @@ help:
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
 	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
-	  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
+	  'make conformance     the whole comparison of our store with a real MLflow (CONFORMANCE_SEEDS); part of make prove' \
+  'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
 	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
 	  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
-	  'make bench-audit   how long questions to an audit index of ten million records take' \
+	  'make bench-embedded  our store beside mlflow server, without auth, with basic-auth, and with its cache' \
+  'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
 
 # --- what people look at ------------------------------------------------------------------
@@ -48,8 +52,8 @@ demo: rust
 
 # --- tests --------------------------------------------------------------------------------
 
-.PHONY: test test-rust test-routes test-clients
-test: test-rust test-routes test-clients
+.PHONY: test test-rust test-routes test-clients test-conformance
+test: test-rust test-routes test-clients test-conformance
 
 # The store's tests start a PostgreSQL of their own, from the server programs on PATH. The second half runs the
 # publication of policy through the interleavings of its threads.
@@ -71,6 +75,12 @@ test-clients: clients-3 clients-2 rust
 	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients $(PYTEST_ARGS)
 
+# The same calls to a real MLflow and to our store: a sample of the wrong ones, and a few random worlds.
+test-conformance: clients-3 clients-2 rust
+	cargo build --bin tracegate
+	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/conformance $(PYTEST_ARGS)
+
 # The same scenarios straight at MLflow: is a failure ours or the scenario's?
 .PHONY: test-clients-direct
 test-clients-direct: clients-3 clients-2
@@ -80,8 +90,11 @@ test-clients-direct: clients-3 clients-2
 # Every answered call must be in the record after each kill.
 .PHONY: soak
 SOAK_ROUNDS ?= 100
-soak: rust
+soak: clients-3 rust
 	TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) cargo test --test integration kills:: -- --nocapture
+	cargo build --bin tracegate
+	TRACEGATE_BIN="$(DEBUG_BINARY)" TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_embedded_faults.py -k kill
 
 # --- the proof ----------------------------------------------------------------------------
 
@@ -93,6 +106,14 @@ prove: clients-3 rust
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" CASBIN_RULES=200000 CASBIN_SAMPLE=12 \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_casbin_export.py
+	$(MAKE) conformance
+
+# What `make test` compares, all of it, and many more random worlds: docs/EMBEDDED-DIFFERENCES.md.
+.PHONY: conformance
+conformance: clients-3 clients-2 rust
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" CONFORMANCE_SEEDS="$(CONFORMANCE_SEEDS)" CONFORMANCE_SHARE=1 \
+	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/conformance $(PYTEST_ARGS)
 
 # --- quality ------------------------------------------------------------------------------
 
@@ -112,6 +133,12 @@ bench: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
+
+.PHONY: bench-embedded
+bench-embedded: clients-3 rust
+	tests/setup/bench_tools.sh
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/embedded/bench.py $(BENCH_ARGS)
 
 # What Tracegate's policy engine is compared with stays in a package, and a lock file, of its own.
 ENGINES := benches/engines/Cargo.toml

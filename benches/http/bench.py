@@ -56,13 +56,16 @@ class Bench:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def measure(self, url, method, headers, connections, body=None, offset=None, seconds=None, timeout=10):
-        """Runs wrk once; requests per second, p50 and p99 in microseconds, and what went wrong."""
+    def measure(self, url, method, headers, connections, body=None, offset=None, hexadecimal=False, seconds=None, timeout=10):
+        """Runs wrk once; requests per second, p50 and p99 in microseconds, and what went wrong.
+
+        `offset`: where in the body each request has another trace id; several with commas between.
+        """
         arguments = [method, self.file("".join(f"{name}: {value}\n" for name, value in headers.items()))]
         if body is not None:
             arguments.append(self.file(body))
             if offset is not None:
-                arguments.append(str(offset))
+                arguments += [str(offset), *(["hex"] if hexadecimal else [])]
         command = [
             "wrk", "-t", str(min(connections, 2)), "-c", str(connections), "-d", f"{seconds or self.seconds}s",
             "--timeout", f"{timeout}s", "-s", str(HERE / "request.lua"), url, "--", *map(str, arguments),

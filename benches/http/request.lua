@@ -1,9 +1,9 @@
 -- One kind of request over and over, and the result as a line of JSON.
 --
---   wrk … -s request.lua URL -- METHOD HEADERS_FILE [BODY_FILE [TRACE_ID_OFFSET]]
+--   wrk … -s request.lua URL -- METHOD HEADERS_FILE [BODY_FILE [TRACE_ID_OFFSETS [hex]]]
 --
--- HEADERS_FILE holds `Name: value` lines. With an offset, each request carries 16 fresh bytes there:
--- a trace id that nobody has seen.
+-- HEADERS_FILE holds `Name: value` lines. With offsets (with commas between), each request carries the same
+-- 16 fresh bytes at each of them, or their 32 hexadecimal digits: a trace id that nobody has seen.
 
 local random_source
 
@@ -18,11 +18,20 @@ function init(args)
       local body = file:read("*a")
       file:close()
       if args[4] then
-         local offset = tonumber(args[4])
-         local before, after = body:sub(1, offset), body:sub(offset + 17)
+         local hex, length = args[5] == "hex", args[5] == "hex" and 32 or 16
+         local parts, from = {}, 1
+         for offset in args[4]:gmatch("%d+") do
+            parts[#parts + 1] = body:sub(from, tonumber(offset))
+            from = tonumber(offset) + length + 1
+         end
+         parts[#parts + 1] = body:sub(from)
          random_source = assert(io.open("/dev/urandom", "rb"))
          request = function()
-            return wrk.format(nil, nil, nil, before .. random_source:read(16) .. after)
+            local id = random_source:read(16)
+            if hex then
+               id = id:gsub(".", function(byte) return string.format("%02x", byte:byte()) end)
+            end
+            return wrk.format(nil, nil, nil, table.concat(parts, id))
          end
       else
          wrk.body = body

@@ -1,5 +1,8 @@
 """Fixtures: one real MLflow, one `tracegate demo` before it, and a client process per caller.
 
+What is marked with `both_modes` runs twice: against the gateway before the MLflow (`upstream`), and against
+one that keeps traces itself (`embedded`). The same must come of it.
+
 With `--direct` the clients talk straight to MLflow and only the positive scenarios run: a
 scenario that fails there is wrong in itself.
 """
@@ -24,6 +27,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "gate: says something about Tracegate, so it cannot run with --direct")
+    config.addinivalue_line("markers", "both_modes: must come out the same before an MLflow and with Tracegate's own store")
+
+
+def pytest_generate_tests(metafunc):
+    if "gate" in metafunc.fixturenames:
+        both = metafunc.definition.get_closest_marker("both_modes") and not metafunc.config.getoption("--direct")
+        # All tests name their mode, so that a gateway is shared by all of one mode.
+        metafunc.parametrize("mode", ["upstream", "embedded"] if both else ["upstream"], indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -46,8 +57,14 @@ def mlflow_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def gate(direct, mlflow_server, tmp_path_factory):
+def mode(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def gate(request, direct, mode, tmp_path_factory):
     """Where clients connect to: `url`, `tokens`, `experiments`, `server` (None with --direct)."""
+    mlflow_server = request.getfixturevalue("mlflow_server") if mode == "upstream" else None
     if direct:
         import requests
 
@@ -58,7 +75,7 @@ def gate(direct, mlflow_server, tmp_path_factory):
         experiments = {name: create(name) for name in ("support-bot", "secret-lab")}
         yield SimpleNamespace(url=mlflow_server.url, tokens={}, experiments=experiments, server=None)
         return
-    server = processes.start_demo(tmp_path_factory.mktemp("tracegate"), mlflow_server.url)
+    server = processes.start_demo(tmp_path_factory.mktemp("tracegate"), mlflow_server.url if mlflow_server else None)
     experiments = {name: str(number) for name, number in server.details["experiments"].items()}
     yield SimpleNamespace(url=server.url, tokens=server.details["tokens"], experiments=experiments, server=server)
     server.stop()

@@ -4,6 +4,8 @@ import uuid
 
 import pytest
 
+pytestmark = pytest.mark.both_modes
+
 
 @pytest.fixture
 def alice(as_mlflow2_caller):

@@ -158,14 +158,17 @@ def tracegate_binary():
 
 
 def start_demo(directory, mlflow_url, **environment):
-    """`tracegate demo` before the given server. `details` holds what it wrote: url, tokens, experiments."""
+    """`tracegate demo` before the given server, or with a store of its own if that is None.
+
+    `details` holds what it wrote: url, tokens, experiments.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     report = directory / "demo.json"
     report.unlink(missing_ok=True)
     command = [
         tracegate_binary(), "demo", "--port", "0", "--data-dir", directory / "data",
-        "--mlflow-url", mlflow_url, "--json", report,
+        "--json", report, *(["--mlflow-url", mlflow_url] if mlflow_url else []),
     ]
 
     def ready():
@@ -190,8 +193,8 @@ def start_serve(directory, mlflow_url, port=None, **environment):
     state = directory / "data"
     config = directory / "serve.toml"
     config.write_text(
-        f'[server]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{state}"\n\n'
-        f'[mlflow]\nurl = "{mlflow_url}"\n'
+        f'[server]\nlisten = "127.0.0.1:{port}"\ndata_dir = "{state}"\n'
+        + (f'\n[mlflow]\nurl = "{mlflow_url}"\n' if mlflow_url else "")
     )
     url = f"http://127.0.0.1:{port}"
     return start(
