@@ -64,7 +64,7 @@ async fn trace(
         .await;
     }
     let time = 1000 + number as i64;
-    let duration = (number % 4 != 0).then_some(number as i64);
+    let duration = (!number.is_multiple_of(4)).then_some(number as i64);
     sqlx::query(
         "INSERT INTO traces (trace_no, trace_id, experiment_id, request_time, duration, state, tags, metadata) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

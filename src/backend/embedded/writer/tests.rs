@@ -52,8 +52,10 @@ async fn a_panic_is_one_calls_error_and_leaves_nothing_behind() {
     let bad = writer.write(|connection| {
         Box::pin(async move {
             sqlx::query("INSERT INTO t VALUES (7)").execute(connection).await?;
-            let nothing: Option<i64> = None;
-            Ok(nothing.unwrap())
+            if true {
+                panic!("as a fault in a write would");
+            }
+            Ok(7)
         })
     });
     let (bad, good) = tokio::join!(bad, put(&writer, 8, Ok(())));
