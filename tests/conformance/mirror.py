@@ -127,6 +127,8 @@ class Mirror:
         self.rules = tolerated.rules() if rules is None else rules
         self.differences = []
         self.calls = 0
+        # Whether one alone took the last call: what the call would have made is there on that one only.
+        self.parted = False
         self.seen = {}
         self._pool = ThreadPoolExecutor(1)
         self._lock = threading.Lock()
@@ -180,6 +182,7 @@ class Mirror:
 
     def _note(self, method, target, body, first, second):
         self.calls += 1
+        self.parted = (first.status < 400) != (second.status < 400)
         name = operation(method, target)
         self.seen[name] = self.seen.get(name, 0) + 1
         places = list(self._compare(method, first, second))

@@ -61,7 +61,7 @@ INFOS = [
     {"tags": {"mlflow.traceName": "named"}}, {"tags": {"k" * 250: "v"}}, {"tags": {"k" * 251: "v"}}, {"tags": {"k": "v" * 8000}}, {"tags": {"k": "v" * 8001}}, {"tags": {"k": "v" * 100000}}, {"trace_metadata": {"k" * 251: "v"}}, {"trace_metadata": {"k": "v" * 8001}},
     {"trace_metadata": {"mlflow.sourceRun": "nobody"}}, {"trace_metadata": {"mlflow.trace.session": "s1", "mlflow.trace.user": "u"}}, {"trace_metadata": {"mlflow.trace.tokenUsage": '{"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}'}},
     {"trace_metadata": {"mlflow.trace.tokenUsage": "rubbish"}}, {"trace_metadata": {"mlflow.trace.cost": '{"input_cost": 0.5, "total_cost": 1}'}}, {"tags": {"mlflow.artifactLocation": "s3://elsewhere"}}, {"tags": {"mlflow.trace.spansLocation": "TRACKING_STORE"}},
-    {"assessments": [{"assessment_name": "q", "source": {"source_type": "HUMAN", "source_id": "me"}, "create_time": "2023-01-01T00:00:00Z", "last_update_time": "2023-01-01T00:00:00Z", "feedback": {"value": 1}}]},
+    {"assessments": [{"assessment_name": "said twice", "source": {"source_type": "HUMAN", "source_id": "me"}, "create_time": "2023-01-01T00:00:00Z", "last_update_time": "2023-01-01T00:00:00Z", "feedback": {"value": 1}}]},
     {"trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "999999"}}}, {"trace_location": {"type": "MLFLOW_EXPERIMENT"}}, {"trace_location": {}}, {"trace_location": None}, {"trace_location": {"type": "INFERENCE_TABLE", "inference_table": {"full_table_name": "a.b.c"}}},
     {"request_time": None}, {"request_time": "yesterday"}, {"request_time": 5}, {"tags": [{"key": "a", "value": "b"}]}, {"tags": {"a": 1}}, {"tags": None}, {"tags": []}, {"trace_metadata": "x"}, {"bogus": 1}, {"tags": {"": "v"}}, {"tags": {"a/b c": "v", "ü✓": "🚀"}},
 ]
@@ -71,6 +71,8 @@ INFOS = [
 def test_starting_a_trace(m, experiment, number):
     t = trace_id("info", experiment, number)
     start(m, t, experiment, **INFOS[number])
+    if m.parted:
+        return
     read_all(m, t, experiment)
     start(m, t, experiment, **INFOS[number])
     start(m, t, experiment, state="OK", tags={"second": "1"}, trace_metadata={"second": "2"}, execution_duration="9s", request_preview="second")
@@ -100,7 +102,8 @@ def test_a_trace_of_another_experiment_is_started_again(m, experiment, tag):
     t = trace_id("moved", experiment)
     start(m, t, experiment)
     start(m, t, other)
-    m.get(f"{V3}/{t}")
+    if not m.parted:
+        m.get(f"{V3}/{t}")
 
 
 def test_deleted_experiments(m, experiment):

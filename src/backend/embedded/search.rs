@@ -47,7 +47,7 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
 }
 
 async fn search(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    if !request.json.contains_key("locations") {
+    if request.json.get("locations").is_none_or(Value::is_null) {
         return Err(missing("locations"));
     }
     let mut experiments = Vec::new();

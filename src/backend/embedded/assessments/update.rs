@@ -44,16 +44,20 @@ struct Change {
 }
 
 impl Change {
-    /// A mask is a list of fields in camelCase, as protobuf's JSON has it; our own names are as good.
+    /// A mask is a list of fields in camelCase, as protobuf's JSON has it. One with another spelling in it is
+    /// none at all.
     fn parse(given: &Map<String, Value>, mask: &str) -> Result<Self, Problem> {
         let mut change = Self::default();
-        let fields: Vec<&str> = mask.split(',').map(str::trim).collect();
+        let fields: Vec<&str> = mask.split(',').collect();
+        if mask.contains('_') {
+            return Ok(change);
+        }
         if fields.contains(&"expectation") && fields.contains(&"feedback") {
             return Err(Problem::invalid("Cannot specify both `expectation` and `feedback` parameters."));
         }
         for field in fields {
             match field {
-                "assessmentName" | "assessment_name" => {
+                "assessmentName" => {
                     change.name = Some(parse::text(given, "assessment_name")?.unwrap_or_default());
                 }
                 "rationale" => change.rationale = Some(parse::text(given, "rationale")?.unwrap_or_default()),

@@ -80,6 +80,8 @@ fn token(text: &str, at: usize, first: char) -> (Kind, usize) {
         '$' | ':' if !before.is_some_and(is_word) && word_length(&rest[1..]) > 0 => {
             return (Kind::Placeholder, 1 + word_length(&rest[1..]));
         }
+        // A command of some database's shell.
+        '\\' if word_length(&rest[1..]) > 0 => return (Kind::Error, 1 + word_length(&rest[1..])),
         ':' => return (Kind::Punctuation, if rest.starts_with("::") { 2 } else { 1 }),
         '%' if rest.starts_with("%s") => return (Kind::Placeholder, 2),
         '#' | '@' if rest[1..].starts_with(is_letter) && word_length(&rest[1..]) > 1 => {

@@ -24,7 +24,8 @@ pub(super) enum Unreadable {
     /// What is wrong is not told, as MLflow does not.
     #[error("Invalid OpenTelemetry format")]
     Format(String),
-    #[error("Cannot convert OpenTelemetry span to MLflow span")]
+    /// MLflow takes most of these, so that its own words would not tell what is wrong.
+    #[error("Cannot convert OpenTelemetry span to MLflow span: {0}")]
     Span(String),
     #[error("Failed to decompress {0} payload")]
     Compressed(String),

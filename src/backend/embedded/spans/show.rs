@@ -9,7 +9,8 @@ use super::super::problem::Problem;
 
 /// Answers JSON text.
 pub(in crate::backend::embedded) fn otlp(content: &str) -> Result<String, Problem> {
-    let span: Map<String, Value> = serde_json::from_str(content).map_err(Problem::internal)?;
+    let span = parse(content).map_err(Problem::internal)?;
+    let Value::Object(span) = span else { return Err(Problem::internal("a span that is no object")) };
     let mut shown = Map::new();
     let mut copy = |name: &str| {
         if let Some(value) = span.get(name).filter(|value| !is_default(value)) {
@@ -33,6 +34,40 @@ pub(in crate::backend::embedded) fn otlp(content: &str) -> Result<String, Proble
     Ok(Value::Object(shown).to_string())
 }
 
+/// Begins the texts that stand for `NaN` and its like in what [`parse`] reads.
+const NO_NUMBER: char = '\u{fdd0}';
+
+/// JSON as Python writes it, which has words for floats that are no numbers.
+fn parse(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(text).or_else(|error| {
+        match ["NaN", "Infinity"].iter().any(|word| text.contains(word)) {
+            true => serde_json::from_str(&with_words_quoted(text)),
+            false => Err(error),
+        }
+    })
+}
+
+fn with_words_quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let (mut rest, mut quoted) = (text, false);
+    while let Some(next) = rest.chars().next() {
+        let word =
+            ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| !quoted && rest.starts_with(word));
+        let length = match (word, next) {
+            (Some(word), _) => word.len(),
+            (None, '\\') if quoted => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            (None, _) => next.len_utf8(),
+        };
+        match word {
+            Some(word) => out.push_str(&format!("\"{NO_NUMBER}{word}\"")),
+            None => out.push_str(&rest[..length]),
+        }
+        quoted ^= next == '"';
+        rest = &rest[length..];
+    }
+    out
+}
+
 fn is_default(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -52,11 +87,7 @@ fn dumped_attributes(span: &Map<String, Value>) -> Vec<Value> {
     attributes
         .map(|(key, value)| {
             let value = match value.as_str() {
-                Some(text) => match (serde_json::from_str(text), text) {
-                    (Ok(value), _) => any_value(value),
-                    (Err(_), "NaN" | "Infinity" | "-Infinity") => json!({ "double_value": text }),
-                    (Err(_), _) => any_value(Value::from(text)),
-                },
+                Some(text) => any_value(parse(text).unwrap_or_else(|_| Value::from(text))),
                 None => any_value(value.clone()),
             };
             key_value(key, value)
@@ -83,7 +114,10 @@ fn any_value(value: Value) -> Value {
         Value::Bool(truth) => json!({ "bool_value": truth }),
         Value::Number(number) if number.is_i64() => json!({ "int_value": number }),
         Value::Number(number) => json!({ "double_value": number.as_f64() }),
-        Value::String(text) => json!({ "string_value": text }),
+        Value::String(text) => match text.strip_prefix(NO_NUMBER) {
+            Some(word) => json!({ "double_value": word }),
+            None => json!({ "string_value": text }),
+        },
         Value::Array(items) if items.is_empty() => json!({ "array_value": {} }),
         Value::Array(items) => {
             let values: Vec<Value> = items.into_iter().map(any_value).collect();

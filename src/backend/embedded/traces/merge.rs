@@ -13,6 +13,14 @@ use super::usage::{self, COST, Costs, TOKEN_USAGE, Tokens};
 pub(in crate::backend::embedded) const STARTED: i64 = 1;
 const GAVE_TOKENS: i64 = 2;
 const GAVE_COST: i64 = 4;
+/// The root span said how the trace went.
+const ROOT_OK: i64 = 8;
+const ROOT_ERROR: i64 = 16;
+/// Spans ended later than StartTrace said.
+const ENDED_LATER: i64 = 32;
+/// A client counts a duration in nanoseconds and cuts it to milliseconds; the end of its spans is cut by
+/// itself and may lie this much later.
+const CUT: i64 = 1;
 
 pub(in crate::backend::embedded) const ARTIFACT_LOCATION: &str = "mlflow.artifactLocation";
 pub(in crate::backend::embedded) const SPANS_LOCATION: &str = "mlflow.trace.spansLocation";
@@ -113,9 +121,24 @@ fn blank(trace_id: &str, experiment_id: i64, artifacts: &str) -> State {
 
 impl State {
     fn widen(&mut self, start: i64, end: Option<i64>) {
-        let ended = self.duration.map(|duration| self.request_time.saturating_add(duration)).max(end);
+        let told = self.duration.map(|duration| self.request_time.saturating_add(duration));
+        let exact = self.head & STARTED == 0 || self.head & ENDED_LATER != 0;
+        let later =
+            end.filter(|end| told.is_none_or(|told| *end > told.saturating_add(if exact { 0 } else { CUT })));
+        if later.is_some() {
+            self.head |= ENDED_LATER;
+        }
         self.request_time = self.request_time.min(start);
-        self.duration = ended.map(|ended| ended.saturating_sub(self.request_time));
+        self.duration = later.or(told).map(|ended| ended.saturating_sub(self.request_time));
+    }
+
+    /// How the trace went by its root span, once that is there.
+    fn root_state(&self) -> Option<&'static str> {
+        match self.head & (ROOT_OK | ROOT_ERROR) {
+            ROOT_OK => Some("OK"),
+            ROOT_ERROR => Some("ERROR"),
+            _ => None,
+        }
     }
 
     /// What a client says of its trace; tokens and cost as far as they are numbers.
@@ -143,16 +166,17 @@ impl State {
 
 /// What a trace is after StartTrace. `artifacts` is where its artifacts lie.
 pub(in crate::backend::embedded) fn with_head(before: Option<State>, head: Head, artifacts: &str) -> State {
-    let known = before.is_some();
     let mut state = before.unwrap_or_else(|| blank(&head.trace_id, head.experiment_id, artifacts));
     state.request_time = head.request_time;
     state.duration = head.duration;
+    state.head = (state.head | STARTED) & !ENDED_LATER;
     if let Some(start) = state.spans_start {
         state.widen(start, state.spans_end);
     }
-    if !known || definite(&head.state) || !definite(&state.state) {
-        state.state = head.state;
-    }
+    state.state = match state.root_state() {
+        Some(root_state) if !definite(&head.state) => root_state.to_owned(),
+        _ => head.state,
+    };
     state.client_request_id = head.client_request_id;
     state.request_preview = head.request_preview.or(state.request_preview);
     state.response_preview = head.response_preview.or(state.response_preview);
@@ -163,7 +187,6 @@ pub(in crate::backend::embedded) fn with_head(before: Option<State>, head: Head,
         }
     }
     state.take_metadata(head.metadata);
-    state.head |= STARTED;
     state.metadata.insert(FINALIZED.to_owned(), Value::from("true"));
     state
 }
@@ -215,8 +238,13 @@ pub(in crate::backend::embedded) fn with_spans(
         state.spans_start = Some(state.spans_start.map_or(spans.start, |start| start.min(spans.start)));
         state.spans_end = state.spans_end.max(spans.end);
     }
-    if let Some(root_state) = spans.root_state.filter(|_| !definite(&state.state)) {
-        state.state = root_state;
+    if let Some(root_state) = spans.root_state {
+        if state.root_state().is_none() {
+            state.head |= if root_state == "OK" { ROOT_OK } else { ROOT_ERROR };
+        }
+        if !definite(&state.state) {
+            state.state = root_state;
+        }
     }
     state.request_preview = state.request_preview.or(spans.request_preview);
     state.response_preview = state.response_preview.or(spans.response_preview);

@@ -75,6 +75,9 @@ pub(super) async fn end(store: &EmbeddedShared, request: &Request) -> Result<Rep
 
 /// A list of `{"key": …, "value": …}` as a map; the last of a doubled key counts.
 fn pairs(request: &Request, name: &str) -> Result<Map<String, Value>, Problem> {
+    if let Some(null @ Value::Null) = request.json.get(name) {
+        return Err(wrong_type(name, null));
+    }
     let mut map = Map::new();
     for pair in request.list(name)? {
         let text = |field: &str| match pair.get(field) {

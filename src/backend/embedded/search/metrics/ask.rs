@@ -161,7 +161,11 @@ impl Ask {
             }
         }
         let experiments = request.texts("experiment_ids")?;
-        let view = View::read(request.json.get("view_type").unwrap_or(&Value::Null));
+        let view = request.json.get("view_type").unwrap_or(&Value::Null);
+        if !view.is_string() && !view.is_number() {
+            return Err(wrong_type("view_type", view));
+        }
+        let view = View::read(view);
         let metric = request.required("metric_name")?.to_owned();
         if request.json.get("aggregations").is_none_or(Value::is_null) {
             return Err(missing("aggregations"));
