@@ -124,7 +124,8 @@ def test_a_run_by_header(m, experiment):
     for number, header in enumerate([run, "f" * 32, "", "nobody"]):
         t = trace_id("header", experiment, number)
         otlp(m, experiment, [span(t, 1)], headers={"X-Mlflow-Run-Id": header})
-        read(m, t)
+        if not m.parted:
+            read(m, t)
     m.post(f"{V3}/search", locations=[{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}], filter=f"attributes.run_id = '{run}'")
 
 
