@@ -89,8 +89,13 @@ impl Query {
 
     /// The placeholder of a value, for text that is pushed later, perhaps several times.
     pub fn place(&mut self, value: impl Into<Bind>) -> String {
-        self.binds.push(value.into());
-        format!("${}", self.binds.len())
+        let value = value.into();
+        let number = self.binds.len() + 1;
+        // A statement is kept by its text, with the types of those values that it first got: a float in the
+        // place of a whole number would be read as one.
+        let is_float = matches!(value, Bind::Float(_)) && self.dialect == Dialect::Postgres;
+        self.binds.push(value);
+        if is_float { format!("CAST(${number} AS DOUBLE PRECISION)") } else { format!("${number}") }
     }
 
     /// A value in this place.
