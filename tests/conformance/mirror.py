@@ -126,6 +126,8 @@ class Mirror:
         self.names = compare.Names()
         self.rules = tolerated.rules() if rules is None else rules
         self.differences = []
+        # Whether one server did the last call and the other did not: what is read afterwards is not the same.
+        self.parted = False
         self.calls = 0
         self.seen = {}
         self._pool = ThreadPoolExecutor(1)
@@ -156,6 +158,12 @@ class Mirror:
             headers.setdefault("Content-Type", "application/json")
         return self.send(method, target, headers, body)
 
+    def undo(self, method, path, body):
+        """What the first server did and the second refused to do is taken back there."""
+        target = f"/api/2.0/mlflow/{path}"
+        answer = self.first.send(method, target, {"Content-Type": "application/json"}, json.dumps(body).encode())
+        assert answer.status == 200, answer.body
+
     # --- sending and comparing ------------------------------------------------------------
 
     def send(self, method, target, headers, body):
@@ -171,6 +179,7 @@ class Mirror:
             first = self.first.send(method, target, headers, body)
             second = other.result()
             self._note(method, target, body, first, second)
+            self.parted = (first.status < 300) != (second.status < 300)
             if target.split("?")[0].endswith("/experiments/create") and (first.status == 200) != (second.status == 200):
                 # Numbers of experiments stay the same on both: see `align`.
                 (self.second if first.status == 200 else self.first).send(
