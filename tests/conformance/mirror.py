@@ -126,9 +126,9 @@ class Mirror:
         self.names = compare.Names()
         self.rules = tolerated.rules() if rules is None else rules
         self.differences = []
-        # Whether one server did the last call and the other did not: what is read afterwards is not the same.
-        self.parted = False
         self.calls = 0
+        # Whether one alone took the last call: what the call would have made is there on that one only.
+        self.parted = False
         self.seen = {}
         self._pool = ThreadPoolExecutor(1)
         self._lock = threading.Lock()
@@ -179,7 +179,6 @@ class Mirror:
             first = self.first.send(method, target, headers, body)
             second = other.result()
             self._note(method, target, body, first, second)
-            self.parted = (first.status < 300) != (second.status < 300)
             if target.split("?")[0].endswith("/experiments/create") and (first.status == 200) != (second.status == 200):
                 # Numbers of experiments stay the same on both: see `align`.
                 (self.second if first.status == 200 else self.first).send(
@@ -189,6 +188,7 @@ class Mirror:
 
     def _note(self, method, target, body, first, second):
         self.calls += 1
+        self.parted = (first.status < 400) != (second.status < 400)
         name = operation(method, target)
         self.seen[name] = self.seen.get(name, 0) + 1
         places = list(self._compare(method, first, second))
