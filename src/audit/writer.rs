@@ -16,7 +16,7 @@ use super::record::{Position, RecordKind, SegmentHeader, encode, encoded_len};
 use super::recover::Tail;
 use super::signing::{KeyNotice, PublicKey, SigningKey};
 use super::state::SpoolState;
-use super::syncer::{SegmentFile, SyncRequest, Syncer, Waiter};
+use super::syncer::{SegmentFile, SyncRequest, Syncer, Waiter, no_room};
 use crate::access::{AuditError, Durability};
 use crate::clock::Clock;
 
@@ -113,8 +113,16 @@ impl Writer {
         if self.file_bytes > 0 && self.file_bytes + length > self.segment_bytes {
             self.roll()?;
         }
+        let before = self.last;
         encode(&mut self.buffer, RecordKind::Event, payload, &mut self.last);
-        self.flush()?;
+        match self.write() {
+            // None of it was written: the call is refused, and the next may find room again.
+            Err(error) if no_room(&error) => {
+                self.last = before;
+                return Err(full());
+            }
+            written => self.settle(written)?,
+        }
         Ok((durability == Durability::Synced).then(|| self.sync()))
     }
 
@@ -170,14 +178,25 @@ impl Writer {
 
     fn flush(&mut self) -> Result<(), AuditError> {
         self.state.check()?;
-        match self.file.write_all(&self.buffer) {
-            Ok(()) => {
-                self.file_bytes += self.buffer.len() as u64;
-                self.state.wrote(self.last.seq, self.buffer.len() as u64);
-            }
-            Err(error) => self.state.fail(format!("a segment cannot be written: {error}")),
+        let written = self.write();
+        self.settle(written)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let written = self.file.write_all(&self.buffer);
+        if written.is_ok() {
+            self.file_bytes += self.buffer.len() as u64;
+            self.state.wrote(self.last.seq, self.buffer.len() as u64);
         }
         self.buffer.clear();
+        written
+    }
+
+    /// Shuts the spool if a write failed.
+    fn settle(&self, written: io::Result<()>) -> Result<(), AuditError> {
+        if let Err(error) = written {
+            self.state.fail(format!("a segment cannot be written: {error}"));
+        }
         self.state.check()
     }
 
@@ -197,6 +216,7 @@ impl Writer {
                 self.file = file;
                 self.file_bytes = 0;
             }
+            Err(error) if no_room(&error) => return Err(full()),
             Err(error) => self.state.fail(format!("a segment cannot be created: {error}")),
         }
         self.state.check()?;
@@ -216,6 +236,10 @@ impl Writer {
         encode(&mut self.buffer, kind, payload.to_string().as_bytes(), &mut self.last);
         self.flush()
     }
+}
+
+fn full() -> AuditError {
+    AuditError("the disk of the audit spool is full".to_owned())
 }
 
 fn header_after(last: Position, replica: &str) -> SegmentHeader {

@@ -46,14 +46,29 @@ pub enum Refusal {
     Backend(#[from] BackendError),
     #[error("the call broke off: {0}")]
     Client(String),
+    #[error("the disk of the gateway is full; nothing of this call was kept")]
+    DiskFull,
     #[error("internal error")]
     Internal(String),
+}
+
+/// What went wrong with a file of ours.
+fn of_disk(what: &str, error: &std::io::Error) -> Refusal {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    tracing::error!(%error, "{what}");
+    match error.kind() {
+        StorageFull | QuotaExceeded => Refusal::DiskFull,
+        _ => Refusal::Internal(format!("{what}: {error}")),
+    }
 }
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         if matches!(error, StoreError::Moved { .. }) {
             return Self::Conflict(error.to_string());
+        }
+        if matches!(error, StoreError::Full) {
+            return Self::DiskFull;
         }
         if error.is_refusal() {
             return Self::Malformed(Malformed::new("request", error.to_string()));
@@ -102,7 +117,7 @@ impl From<SpoolError> for Refusal {
                 Self::TooLarge { what: "body", limit: max_bytes, key: "otlp_body_bytes" }
             }
             SpoolError::Source(error) => Self::Client(error.to_string()),
-            SpoolError::Storage(error) => Self::Internal(format!("the body could not be spilled: {error}")),
+            SpoolError::Storage(error) => of_disk("the body could not be spilled", &error),
         }
     }
 }
@@ -113,7 +128,7 @@ impl From<OtlpError> for Refusal {
             OtlpError::TooLarge { limit } => {
                 Self::TooLarge { what: "decompressed body", limit, key: "otlp_decompressed_bytes" }
             }
-            OtlpError::Io(error) => Self::Internal(format!("an export could not be read: {error}")),
+            OtlpError::Io(error) => of_disk("an export could not be kept", &error),
             other => Self::Malformed(Malformed::new("body", other.to_string())),
         }
     }
@@ -134,7 +149,7 @@ impl Refusal {
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
             Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
-            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) => {
+            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) | Self::DiskFull => {
                 (503, "TEMPORARILY_UNAVAILABLE")
             }
             Self::Backend(BackendError::Timeout) => (504, "DEADLINE_EXCEEDED"),
@@ -153,7 +168,7 @@ impl Refusal {
     /// How the audit record calls it.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Backend(_) | Self::Internal(_) | Self::Client(_) => Outcome::Failed,
+            Self::Backend(_) | Self::Internal(_) | Self::DiskFull | Self::Client(_) => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }

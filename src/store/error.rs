@@ -10,6 +10,8 @@ pub enum StoreError {
     /// Another writer was in the way; the same call may succeed when repeated.
     #[error("the database is contended: {0}")]
     Contended(String),
+    #[error("the disk of the database is full")]
+    Full,
     #[error("the database refused a statement: {0}")]
     Database(String),
     #[error("the database cannot be brought to this version: {0}")]
@@ -53,6 +55,7 @@ impl StoreError {
             Self::Step { problem, .. } => problem.is_refusal(),
             Self::Unavailable(_)
             | Self::Contended(_)
+            | Self::Full
             | Self::Database(_)
             | Self::Migration(_)
             | Self::Corrupt(_) => false,
@@ -76,6 +79,8 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(refusal) => match refusal.code().as_deref() {
                 // PostgreSQL: serialization failure, deadlock. SQLite: busy, also as seen by a snapshot.
                 Some("40001" | "40P01" | "5" | "517") => Self::Contended(refusal.message().to_owned()),
+                // SQLite, PostgreSQL: no room.
+                Some("13" | "53100") => Self::Full,
                 // PostgreSQL: shutting down or starting up, too many connections.
                 Some("57P01" | "57P02" | "57P03" | "53300") => {
                     Self::Unavailable(refusal.message().to_owned())

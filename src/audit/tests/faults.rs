@@ -49,7 +49,8 @@ impl SegmentFile for Segment {
         let taken = length.min(room) as usize;
         SegmentFile::write_all(&self.file, &bytes[..taken])?;
         self.written.fetch_add(taken as u64, Ordering::SeqCst);
-        if taken < bytes.len() { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(()) }
+        // Nor can it be cut off again.
+        if taken < bytes.len() { Err(io::Error::other("no space left")) } else { Ok(()) }
     }
 
     fn sync(&self) -> io::Result<()> {

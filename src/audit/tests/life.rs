@@ -106,21 +106,48 @@ async fn whatever_was_acknowledged_before_a_kill_is_found_after_it() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_every_call_from_then_on() {
+async fn a_full_disk_refuses_calls_until_there_is_room_again() {
     let directory = tempfile::tempdir().unwrap();
-    let files = Box::new(|_: crate::audit::writer::Open<'_>| {
-        let file = FailingFile { room: AtomicI64::new(3_000), syncs: AtomicI64::new(100) };
+    let path = directory.path().to_owned();
+    let room = Arc::new(AtomicI64::new(3_000));
+    let (real, disk) = (crate::audit::writer::files_in(path.clone()), Arc::clone(&room));
+    let files = Box::new(move |open: crate::audit::writer::Open<'_>| {
+        let file = Crowded { file: real(open)?, room: Arc::clone(&disk) };
         Ok(Arc::new(file) as Arc<dyn crate::audit::syncer::SegmentFile>)
     });
-    let spool = spool_on(directory.path(), BIG, u64::MAX, files).unwrap();
+    let spool = spool_on(&path, BIG, u64::MAX, files).unwrap();
     let mut written = 0;
-    while spool.append(event(written), Durability::Written).await.is_ok() {
+    while spool.append(event(written), Durability::Synced).await.is_ok() {
         written += 1;
     }
     assert!((1..10).contains(&written));
-    assert!(!spool.writable());
     let error = spool.append(event(0), Durability::Written).await.unwrap_err();
-    assert!(error.to_string().contains("cannot be written"), "{error}");
+    assert!(error.to_string().contains("full"), "{error}");
+    room.store(1_000_000, Ordering::SeqCst);
+    spool.append(event(written), Durability::Synced).await.unwrap();
+    spool.close().await.unwrap();
+    assert_eq!(decisions(&path).len(), written + 1, "a refused event leaves no gap and no piece");
+}
+
+/// A real file on a disk that has only so much room.
+struct Crowded {
+    file: Arc<dyn crate::audit::syncer::SegmentFile>,
+    room: Arc<AtomicI64>,
+}
+
+impl crate::audit::syncer::SegmentFile for Crowded {
+    fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
+        let length = i64::try_from(bytes.len()).unwrap();
+        if self.room.load(Ordering::SeqCst) < length {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.room.fetch_sub(length, Ordering::SeqCst);
+        self.file.write_all(bytes)
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        self.file.sync()
+    }
 }
 
 #[tokio::test]
@@ -157,7 +184,7 @@ async fn a_segment_that_cannot_be_created_refuses_the_call() {
         written += 1;
     }
     assert!((1..10).contains(&written));
-    assert!(!spool.writable());
+    assert!(spool.append(event(0), Durability::Synced).await.is_err());
     assert_eq!(decisions(&path).len(), written, "what was acknowledged is there, and no more");
 }
 
