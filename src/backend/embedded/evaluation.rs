@@ -133,19 +133,21 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// As [`enumeration`], where a value that no one knows would change what is done.
+/// As [`enumeration`], where a number that no one knows would change what is done. A name that no one knows is
+/// passed over, as protobuf does.
 pub(super) fn known_enumeration(request: &Request, name: &str, names: &[&str]) -> Result<usize, Problem> {
     let number = enumeration(request, name, names);
+    let once = |error: crate::wire::Malformed| Problem::invalid(error.to_string());
     let given = match request.json.get(name) {
-        Some(value) => Some(value.clone()),
-        None => request.head.query.one(name).ok().flatten().map(|text| Value::String(text.to_owned())),
+        Some(value) => value.clone(),
+        None => Value::from(request.head.query.one(name).map_err(once)?),
     };
-    match given {
-        Some(value) if number == 0 && !value.is_null() && value.as_i64() != Some(0) => {
-            Err(wrong_type(name, &value))
-        }
-        _ => Ok(number),
-    }
+    let unknown = match &given {
+        Value::Null => false,
+        Value::String(text) => text.parse::<i64>().is_ok_and(|number| number != 0),
+        other => other.as_f64() != Some(0.0) && *other != Value::Bool(false),
+    };
+    if number == 0 && unknown { Err(wrong_type(name, &given)) } else { Ok(number) }
 }
 
 /// The number of a protobuf enum's value, given by its number or by its name; zero is "unspecified", and what

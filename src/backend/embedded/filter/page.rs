@@ -38,7 +38,7 @@ impl Search {
     pub fn token(&self, text: Option<&str>, order: &Order) -> Result<Option<Token>, Problem> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
         let bytes = URL_SAFE_NO_PAD
-            .decode(text)
+            .decode(text.trim())
             .map_err(|_| Problem::invalid("Invalid page token, could not base64-decode"))?;
         let unreadable = || Problem::invalid("Invalid page token: it is not one of this server");
         let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
