@@ -49,7 +49,7 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?"
 # A Python set in a message: its order is another in each process.
 SET = re.compile(r"\{('[^'{}]*'(?:, '[^'{}]*')+)\}")
 # What the database says of itself, which MLflow passes on: statements, parameters, links to SQLAlchemy's pages.
-DATABASE = re.compile(r"\s*(Error: )?\(sqlite3\..*", re.DOTALL)
+DATABASE = re.compile(r"\s*(Error: )?(\(raised as a result of Query-invoked autoflush[^)]*\)\s*)?\(sqlite3\..*", re.DOTALL)
 # Tracegate says besides where in a filter it went wrong.
 POSITION = re.compile(r" \(at character \d+\)$")
 # A hash over identifiers and times.

@@ -104,6 +104,12 @@ def m(both, request):
 
 
 @pytest.fixture
+def elsewhere(m, tag, request):
+    """Another one, for what MLflow keeps and the store refuses; nobody reads there."""
+    return m.post("experiments/create", name=f"beside {request.node.name}-{tag}")["experiment_id"]
+
+
+@pytest.fixture
 def experiment(m, tag, request):
     """A fresh experiment of the test's own, on both."""
     return m.post("experiments/create", name=f"{request.node.name}-{tag}")["experiment_id"]

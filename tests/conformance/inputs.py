@@ -4,6 +4,7 @@
 """
 
 import copy
+import json
 import os
 import zlib
 
@@ -40,12 +41,18 @@ def chosen(what):
     return zlib.crc32(what.encode("utf-8", "backslashreplace")) % SHARE == 0
 
 
-def abuse(m, method, path, body, fields=None):
-    """The call as it should be, variations of it, and bodies that are no JSON object at all."""
+def abuse(m, method, path, body, fields=None, nul=True, undo=None):
+    """The call as it should be, variations of it, and bodies that are no JSON object at all.
+
+    `nul` is false where the character U+0000, which MLflow keeps, would be listed afterwards; `undo` gets the
+    bodies of calls that MLflow alone has done.
+    """
     m.call(method, path, body=body)
     for what, wrong in variations(body, fields):
-        if chosen(f"{sorted(body)} {what}"):
-            m.call(method, path, body=wrong)
+        if chosen(f"{sorted(body)} {what}") and (nul or "\\u0000" not in json.dumps(wrong)):
+            answer = m.call(method, path, body=wrong)
+            if undo and m.parted and answer.status == 200:
+                undo(wrong, answer)
     for text in ("", "{", "[]", "null", '"text"', "5", '{"a": 1} x'):
         if chosen(f"{sorted(body)} {text}"):
             m.call(method, path, body=text)

@@ -158,6 +158,12 @@ class Mirror:
             headers.setdefault("Content-Type", "application/json")
         return self.send(method, target, headers, body)
 
+    def undo(self, method, path, body):
+        """What the first server did and the second refused to do is taken back there."""
+        target = f"/api/2.0/mlflow/{path}"
+        answer = self.first.send(method, target, {"Content-Type": "application/json"}, json.dumps(body).encode())
+        assert answer.status == 200, answer.body
+
     # --- sending and comparing ------------------------------------------------------------
 
     def send(self, method, target, headers, body):

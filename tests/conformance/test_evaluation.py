@@ -30,7 +30,7 @@ def test_scorers(m, experiment):
     m.delete(f"{V3}/scorers/delete", experiment_id=experiment, name="kind")
     m.delete(f"{V3}/scorers/delete", experiment_id=experiment, name="kind")
     m.get(f"{V3}/scorers/versions", experiment_id=experiment, name="kind")
-    abuse(m, "POST", f"{V3}/scorers/register", {"experiment_id": experiment, "name": "wrong", "serialized_scorer": SCORER})
+    abuse(m, "POST", f"{V3}/scorers/register", {"experiment_id": experiment, "name": "wrong", "serialized_scorer": SCORER}, nul=False)
     abuse(m, "DELETE", f"{V3}/scorers/delete", {"experiment_id": experiment, "name": "nobody", "version": 1})
     abuse_query(m, f"{V3}/scorers/get", {"experiment_id": experiment, "name": "other", "version": "1"})
     abuse_query(m, f"{V3}/scorers/versions", {"experiment_id": experiment, "name": "other"})
@@ -122,19 +122,26 @@ def test_dataset_search(m, experiment):
         token = page["next_page_token"]
         if not token:
             break
-    m.post(f"{V3}/datasets/search", experiment_ids=["999999"])
+    m.post(f"{V3}/datasets/search", experiment_ids=["999998"])
     m.post(f"{V3}/datasets/search", experiment_ids=[experiment], page_token="rubbish")
 
 
 INPUTS = [
     {"pass_fail": {"positive_label": "Yes", "negative_label": "No"}}, {"pass_fail": {}}, {"categorical": {"options": ["a", "b"], "multi_select": True}}, {"categorical": {"options": []}}, {"categorical": {"options": ["a", "a"]}}, {"categorical": {"options": ["a"]}}, {"numeric": {"min_value": 0, "max_value": 10}}, {"numeric": {}}, {"numeric": {"min_value": 10, "max_value": 0}},
-    {"text": {}}, {"text": {"max_length": 50}}, {"text": {"max_length": -1}}, {}, {"text": {}, "numeric": {}}, {"bogus": {}}, "x",
+    {"text": {}}, {"text": {"max_length": 50}}, {"text": {"max_length": -1}}, {}, {"bogus": {}}, "x",
 ]
 
 
 @pytest.fixture
 def schema(m, experiment):
     return m.post(f"{V3}/label-schemas/create", experiment_id=experiment, name="mine", type="FEEDBACK", input=INPUTS[0], instruction="look", enable_comment=True)["label_schema"]["schema_id"]
+
+
+def test_what_mlflow_keeps(m, elsewhere):
+    m.post(f"{V3}/label-schemas/create", experiment_id=elsewhere, name="two kinds", type="FEEDBACK", input={"text": {}, "numeric": {}})
+    m.post(f"{V3}/label-schemas/create", experiment_id=elsewhere, name="a\u0000b", type="FEEDBACK", input=INPUTS[0])
+    m.post(f"{V3}/review-queues/create", experiment_id=elsewhere, name="a\u0000b", queue_type="CUSTOM")
+    m.post(f"{V3}/scorers/register", experiment_id=elsewhere, name="a\u0000b", serialized_scorer=SCORER)
 
 
 def test_label_schemas(m, experiment, schema):
@@ -154,9 +161,11 @@ def test_label_schemas(m, experiment, schema):
         m.patch(f"{V3}/label-schemas/update", schema_id=schema, **change)
         m.get(f"{V3}/label-schemas/get", schema_id=schema)
     for text in ODD_TEXTS:
+        if "\0" in text:
+            continue
         m.post(f"{V3}/label-schemas/create", experiment_id=experiment, name=text, type="FEEDBACK", input=INPUTS[0], instruction=text)
-    abuse(m, "POST", f"{V3}/label-schemas/create", {"experiment_id": experiment, "name": "wrong", "type": "FEEDBACK", "input": INPUTS[0], "instruction": "i", "enable_comment": False})
-    abuse(m, "PATCH", f"{V3}/label-schemas/update", {"schema_id": schema, "name": "n", "instruction": "i", "enable_comment": True, "input": INPUTS[0]})
+    abuse(m, "POST", f"{V3}/label-schemas/create", {"experiment_id": experiment, "name": "wrong", "type": "FEEDBACK", "input": INPUTS[0], "instruction": "i", "enable_comment": False}, nul=False)
+    abuse(m, "PATCH", f"{V3}/label-schemas/update", {"schema_id": schema, "name": "n", "instruction": "i", "enable_comment": True, "input": INPUTS[0]}, nul=False)
     abuse_query(m, f"{V3}/label-schemas/list", {"experiment_id": experiment, "max_results": "5", "page_token": ""})
     abuse_query(m, f"{V3}/label-schemas/get", {"schema_id": schema})
     m.delete(f"{V3}/label-schemas/delete", schema_id=made[0])
@@ -194,10 +203,10 @@ def test_review_queues(m, experiment, schema):
     m.post(f"{V3}/review-queues/update", queue_id=q, update_schema_ids=True, schema_ids=[])
     m.post(f"{V3}/review-queues/items/remove", queue_id=q, item_ids=[traces[3], "tr-" + "1" * 32])
     m.get(f"{V3}/review-queues/items/list", queue_id=q, max_results=1)
-    abuse(m, "POST", f"{V3}/review-queues/create", {"experiment_id": experiment, "name": "w", "queue_type": "CUSTOM", "users": ["a"], "schema_ids": [schema]})
+    abuse(m, "POST", f"{V3}/review-queues/create", {"experiment_id": experiment, "name": "w", "queue_type": "CUSTOM", "users": ["a"], "schema_ids": [schema]}, nul=False)
     abuse(m, "POST", f"{V3}/review-queues/items/add", {"queue_id": q, "item_type": "TRACE", "item_ids": traces[:1]})
     abuse(m, "POST", f"{V3}/review-queues/items/set-status", {"queue_id": q, "item_id": traces[1], "status": "COMPLETE", "completed_by": "x"})
-    abuse(m, "POST", f"{V3}/review-queues/update", {"queue_id": q, "update_users": True, "users": ["a"], "name": "again"})
+    abuse(m, "POST", f"{V3}/review-queues/update", {"queue_id": q, "update_users": True, "users": ["a"], "name": "again"}, nul=False)
     abuse_query(m, f"{V3}/review-queues/items/list", {"queue_id": q, "status": "PENDING", "max_results": "2"})
     abuse_query(m, f"{V3}/review-queues/list", {"experiment_id": experiment, "max_results": "2"})
     m.post(f"{V3}/review-queues/delete", queue_id=q)

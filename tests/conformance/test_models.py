@@ -79,7 +79,12 @@ WRONG = {
 def test_wrong_input(m, name, path):
     m.post("model-versions/create", name=name, source="mlflow-artifacts:/x/1")
     method, good = WRONG[path]
-    abuse(m, method, path, good(name))
+    undo = None
+    if path == "registered-models/create":
+        undo = lambda body, _made: m.undo("DELETE", "registered-models/delete", {"name": body["name"]})  # noqa: E731
+    if path == "registered-models/rename":
+        undo = lambda body, _made: m.undo("POST", path, {"name": body["new_name"], "new_name": body["name"]})  # noqa: E731
+    abuse(m, method, path, good(name), undo=undo)
     if path != "registered-models/create":
         m.call(method, path, body={**good(name), "name": "nobody"})
     m.get("registered-models/get", name=name)
@@ -96,7 +101,10 @@ def test_wrong_queries(m, name):
 
 def test_odd_names_and_sources(m, name, tag):
     for number, odd in enumerate([*ODD_TEXTS, "a/b", "a:b", "n" * 256, "n" * 257]):
-        m.post("registered-models/create", name=odd if not odd.strip() else f"{odd}{tag}{number}")
+        odd = odd if not odd.strip() else f"{odd}{tag}{number}"
+        made = m.post("registered-models/create", name=odd)
+        if made.status == 200 and m.parted:
+            m.undo("DELETE", "registered-models/delete", {"name": odd})
     for source in ["", "/etc/passwd", "file:///etc/passwd", "../x", "s3://b/../c", "mlflow-artifacts:/a/../b", "models:/x/1", f"models:/{name}/1", "runs:/x/y", "http://x/y", "mlflow-artifacts://host/x"]:
         m.post("model-versions/create", name=name, source=source)
     for alias in ["latest", "v1", "", "a/b", "a b", "ok_1", "n" * 256]:

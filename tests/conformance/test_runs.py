@@ -63,12 +63,15 @@ CALLS = {
 @pytest.mark.parametrize("path", CALLS)
 def test_wrong_input(m, experiment, run, path):
     good = CALLS[path](experiment, run)
+    # What has no id or no name MLflow keeps as an input or output with an empty one.
+    kept = path in ("log-inputs", "outputs")
     abuse(m, "POST", f"runs/{path}", good)
     if "run_id" in good:
         for unknown in (UNKNOWN_ID, "no-such-run", "x" * 33, "ABC"):
             m.post(f"runs/{path}", {**good, "run_id": unknown})
         m.post(f"runs/{path}", {**{k: v for k, v in good.items() if k != "run_id"}, "run_uuid": run})
-    m.get("runs/get", run_id=run)
+    if not kept:
+        m.get("runs/get", run_id=run)
 
 
 def test_wrong_queries(m, run):
@@ -88,12 +91,24 @@ def test_odd_creations(m, experiment):
     ]
     for body in bodies:
         run = m.post("runs/create", {"experiment_id": experiment, "start_time": 3, "run_name": "given", **body})
-        if run.status == 200:
+        if run.status == 200 and not m.parted:
             m.get("runs/get", run_id=run["run"]["info"]["run_id"])
     m.post("runs/create", {"start_time": 1, "run_name": "default experiment"})
 
 
-NUMBERS = [0, -0.0, 1e308, -1e308, 1e-320, "NaN", "Infinity", "-Infinity", "nan", "1.5", "x", 2**53 + 1, 1.7976931348623157e308, 123456789.123456789, 0.1]
+NUMBERS = [0, -0.0, 1e308, -1e308, 1e-320, "NaN", "Infinity", "-Infinity", "1.5", 2**53 + 1, 1.7976931348623157e308, 123456789.123456789, 0.1]
+
+
+def test_what_is_no_number(m, elsewhere):
+    run = m.post("runs/create", experiment_id=elsewhere, start_time=1)["run"]["info"]["run_id"]
+    for value in ("nan", "x", "", [], {}, True, None):
+        m.post("runs/log-metric", run_id=run, key="v", value=value, timestamp=5)
+        m.post("runs/log-batch", run_id=run, metrics=[{"key": "b", "value": value, "timestamp": 5, "step": 1}])
+    for number in (1.5, 2**63, None, "x"):
+        m.post("runs/log-metric", run_id=run, key="step", value=1, timestamp=5, step=number)
+        m.post("runs/log-metric", run_id=run, key="time", value=1, timestamp=number)
+    m.post("runs/log-parameter", run_id=run, key="p", value="a\u0000b")
+    m.post("runs/set-tag", run_id=run, key="t", value="a\u0000b")
 
 
 def test_metric_values(m, run):
@@ -102,9 +117,9 @@ def test_metric_values(m, run):
         m.get("metrics/get-history", run_id=run, metric_key=f"v{number}")
         m.post("runs/log-batch", run_id=run, metrics=[{"key": f"b{number}", "value": value, "timestamp": 5, "step": number}])
     m.get("runs/get", run_id=run)
-    for step in (-5, 0, 3, "3", 1.5, 2**63 - 1, 2**63, None, "x"):
+    for step in (-5, 0, 3, "3", 2**63 - 1):
         m.post("runs/log-metric", run_id=run, key="step", value=1, timestamp=5, step=step)
-    for timestamp in (-5, 0, 3, "3", 1.5, 2**63 - 1, 2**63, None, "x"):
+    for timestamp in (-5, 0, 3, "3", 2**63 - 1):
         m.post("runs/log-metric", run_id=run, key="time", value=1, timestamp=timestamp)
     m.get("runs/get", run_id=run)
     for key in [*ODD_TEXTS, "a/b", "a//b", "/a", ".", "a..b", "k" * 250, "k" * 251, LONG, "a b", "a:b", "a@b"]:
@@ -112,7 +127,7 @@ def test_metric_values(m, run):
         m.post("runs/log-parameter", run_id=run, key=key, value="x")
         m.post("runs/set-tag", run_id=run, key=key, value="x")
         m.get("metrics/get-history", run_id=run, metric_key=key)
-    for value in [*ODD_TEXTS, "v" * 6000, "v" * 6001, "v" * 8000, "v" * 8001]:
+    for value in [*(text for text in ODD_TEXTS if "\0" not in text), "v" * 6000, "v" * 6001, "v" * 8000, "v" * 8001]:
         m.post("runs/log-parameter", run_id=run, key=f"p{len(value)}", value=value)
         m.post("runs/set-tag", run_id=run, key=f"t{len(value)}", value=value)
     m.get("runs/get", run_id=run)
@@ -135,7 +150,7 @@ def test_batches(m, run):
     m.get("runs/get", run_id=run)
 
 
-def test_inputs_and_outputs(m, experiment, run):
+def test_inputs_and_outputs(m, experiment, elsewhere, run):
     dataset = {"name": "d", "digest": "1", "source_type": "local", "source": "{}", "schema": "{}", "profile": "{}"}
     model = m.post("logged-models", experiment_id=experiment, name="input")["model"]["info"]["model_id"]
     for body in [
@@ -145,11 +160,15 @@ def test_inputs_and_outputs(m, experiment, run):
         {"datasets": [{"dataset": {"name": "d"}}]}, {"datasets": [{}]}, {"datasets": [{"dataset": {**dataset, "name": ""}}]}, {"datasets": [{"dataset": {**dataset, "name": "n" * 501}}]},
         {"datasets": [{"dataset": {**dataset, "digest": "n" * 37}}]}, {"datasets": [{"dataset": {**dataset, "schema": "s" * 70000}}]},
         {"datasets": [{"dataset": dataset, "tags": [{"key": "k" * 256, "value": "v"}]}]}, {"datasets": [{"dataset": dataset, "tags": [{"key": "k", "value": "v" * 501}]}]},
-        {"models": [{"model_id": model}]}, {"models": [{"model_id": "m-nobody"}]}, {"models": [{}]},
+        {"models": [{"model_id": model}]},
     ]:
         m.post("runs/log-inputs", {"run_id": run, **body})
         m.get("runs/get", run_id=run)
-    for body in ({"models": [{"model_id": model, "step": 1}]}, {"models": [{"model_id": model, "step": 2}]}, {"models": [{"model_id": "m-nobody", "step": 1}]}, {"models": [{}]}):
+    strange = m.post("runs/create", experiment_id=elsewhere, start_time=1)["run"]["info"]["run_id"]
+    for body in ({"models": [{"model_id": "m-nobody", "step": 1}]}, {"models": [{}]}):
+        m.post("runs/log-inputs", {"run_id": strange, **body})
+        m.post("runs/outputs", {"run_id": strange, **body})
+    for body in ({"models": [{"model_id": model, "step": 1}]}, {"models": [{"model_id": model, "step": 2}]}):
         m.post("runs/outputs", {"run_id": run, **body})
         m.get("runs/get", run_id=run)
     m.post("/ajax-api/2.0/mlflow/experiments/search-datasets", experiment_ids=[experiment])
@@ -166,7 +185,7 @@ def shelf(both, tag):
     """Runs to be found, with values that tie and some that are missing."""
     e = both.post("experiments/create", name=f"runs-shelf-{tag}")["experiment_id"]
     for number in range(8):
-        run = both.post("runs/create", experiment_id=e, start_time=1000 + number, run_name=f"Run {'aAbB'[number % 4]}{number}", user_id=f"user{number % 2}")["run"]["info"]["run_id"]
+        run = both.post("runs/create", experiment_id=e, start_time=1000 + number, run_name=f"Run {'aAbB'[number % 4]}{number}", user_id="one" if both.second.stamps else f"user{number % 2}")["run"]["info"]["run_id"]
         both.post(
             "runs/log-batch", run_id=run,
             metrics=[{"key": "loss", "value": value, "timestamp": 5, "step": 0} for value in [[0.5, 0.25, "NaN", "Infinity", 0.5, "-Infinity", 1, 2][number]]] if number != 6 else [],

@@ -34,6 +34,10 @@ pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Res
         "artifact.list" => of_runs::list(store, &request).await,
         "artifact.get" => of_runs::get(store, &request).await,
         "artifact.upload" => of_runs::upload(store, request).await,
+        "artifact.proxy_presigned" => Err(Problem::new(
+            Code::NotImplemented,
+            "Multipart download is not supported for the current artifact repository",
+        )),
         "artifact.mpu_create" => multipart::create(store, &request).await,
         "artifact.mpu_part" => multipart::part(store, request).await,
         "artifact.mpu_complete" => multipart::complete(store, &request).await,
@@ -109,6 +113,8 @@ pub(super) async fn send(
 fn file(entry: &Entry, directory: &str) -> Value {
     let path = path::below(directory, &entry.name);
     match entry.size {
+        // Protobuf's JSON leaves a size of zero out.
+        Some(0) => json!({ "path": path, "is_dir": false }),
         Some(size) => json!({ "path": path, "is_dir": false, "file_size": size }),
         None => json!({ "path": path, "is_dir": true }),
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use super::request::{Request, integer, wrong_type};
+use crate::wire::json;
 
 /// An object of a list, and what messages call it.
 type Named<'v> = (String, &'v Map<String, Value>);
@@ -20,8 +21,8 @@ pub fn objects_in<'v>(
     name: &str,
 ) -> Result<Vec<Named<'v>>, Problem> {
     let path = format!("{path}.{name}");
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
+    match field(object, name)? {
+        None => Ok(Vec::new()),
         Some(Value::Array(items)) => list(items, &path),
         Some(other) => Err(wrong_type(&path, other)),
     }
@@ -37,10 +38,15 @@ fn list<'v>(items: &'v [Value], name: &str) -> Result<Vec<Named<'v>>, Problem> {
         .collect()
 }
 
+/// A field of such an object, in either spelling (`model_id`, `modelId`), if it is there and not null.
+pub fn field<'v>(object: &'v Map<String, Value>, name: &str) -> Result<Option<&'v Value>, Problem> {
+    json::field(object, name).map_err(|error| Problem::invalid(error.to_string()))
+}
+
 /// A text of such an object, if it is there.
 pub fn text<'v>(object: &'v Map<String, Value>, path: &str, name: &str) -> Result<Option<&'v str>, Problem> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
+    match field(object, name)? {
+        None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
         Some(other) => Err(wrong_type(&format!("{path}.{name}"), other)),
     }
@@ -48,8 +54,8 @@ pub fn text<'v>(object: &'v Map<String, Value>, path: &str, name: &str) -> Resul
 
 /// A whole number of such an object, if it is there.
 pub fn whole(object: &Map<String, Value>, path: &str, name: &str) -> Result<Option<i64>, Problem> {
-    match object.get(name) {
-        None | Some(Value::Null) => Ok(None),
+    match field(object, name)? {
+        None => Ok(None),
         Some(value) => integer(value).map(Some).ok_or_else(|| wrong_type(&format!("{path}.{name}"), value)),
     }
 }
@@ -66,8 +72,8 @@ pub fn double(value: &Value) -> Option<f64> {
 /// The keys and values of a list of tags.
 pub fn pairs(request: &Request, name: &str) -> Result<Vec<(String, String)>, Problem> {
     let pair = |(path, object): (String, &Map<String, Value>)| {
-        let field = |name| Ok::<_, Problem>(text(object, &path, name)?.unwrap_or_default().to_owned());
-        Ok((field("key")?, field("value")?))
+        let part = |name| Ok::<_, Problem>(text(object, &path, name)?.unwrap_or_default().to_owned());
+        Ok((part("key")?, part("value")?))
     };
     objects(request, name)?.into_iter().map(pair).collect()
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use sqlx::{Any, Executor};
 
 use super::problem::Problem;
-use super::request::Request;
+use super::request::{Request, wrong_type};
 
 /// Largest page that a caller may ask for.
 const MAX_RESULTS: i64 = 50_000;
@@ -133,6 +133,23 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
+/// As [`enumeration`], where a number that no one knows would change what is done. A name that no one knows is
+/// passed over, as protobuf does.
+pub(super) fn known_enumeration(request: &Request, name: &str, names: &[&str]) -> Result<usize, Problem> {
+    let number = enumeration(request, name, names);
+    let once = |error: crate::wire::Malformed| Problem::invalid(error.to_string());
+    let given = match request.json.get(name) {
+        Some(value) => value.clone(),
+        None => Value::from(request.head.query.one(name).map_err(once)?),
+    };
+    let unknown = match &given {
+        Value::Null => false,
+        Value::String(text) => text.parse::<i64>().is_ok_and(|number| number != 0),
+        other => other.as_f64() != Some(0.0) && *other != Value::Bool(false),
+    };
+    if number == 0 && unknown { Err(wrong_type(name, &given)) } else { Ok(number) }
+}
+
 /// The number of a protobuf enum's value, given by its number or by its name; zero is "unspecified", and what
 /// no one knows is that too.
 pub(super) fn enumeration(request: &Request, name: &str, names: &[&str]) -> usize {
@@ -151,9 +168,14 @@ pub(super) fn enumeration(request: &Request, name: &str, names: &[&str]) -> usiz
             .map(|index| index + 1)
             .or_else(|| text.parse().ok().filter(known))
             .unwrap_or(0),
-        Value::Number(number) => {
-            number.as_u64().and_then(|number| usize::try_from(number).ok()).filter(known).unwrap_or(0)
-        }
+        // Protobuf takes the whole part of a fraction, and `true` for 1.
+        Value::Number(number) => number
+            .as_u64()
+            .or_else(|| number.as_f64().filter(|float| (0.0..9e15).contains(float)).map(|float| float as u64))
+            .and_then(|number| usize::try_from(number).ok())
+            .filter(known)
+            .unwrap_or(0),
+        Value::Bool(set) => usize::from(*set),
         _ => 0,
     }
 }

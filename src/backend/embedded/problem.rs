@@ -9,6 +9,8 @@ use crate::wire::Reply;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
     InvalidParameterValue,
+    /// The same, where it is a field that is not known.
+    UnknownAttribute,
     BadRequest,
     ResourceDoesNotExist,
     /// Of files.
@@ -23,7 +25,7 @@ pub enum Code {
 impl Code {
     fn name(self) -> &'static str {
         match self {
-            Self::InvalidParameterValue => "INVALID_PARAMETER_VALUE",
+            Self::InvalidParameterValue | Self::UnknownAttribute => "INVALID_PARAMETER_VALUE",
             Self::BadRequest => "BAD_REQUEST",
             Self::ResourceDoesNotExist => "RESOURCE_DOES_NOT_EXIST",
             Self::NotFound => "NOT_FOUND",
@@ -39,6 +41,7 @@ impl Code {
     fn class(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
             Self::InvalidParameterValue | Self::BadRequest => ("INVALID_PARAMETER_VALUE", "KAM00"),
+            Self::UnknownAttribute => ("ATTRIBUTE_NOT_FOUND", "KAM04"),
             Self::ResourceDoesNotExist | Self::NotFound => ("RESOURCE_NOT_FOUND", "KAM00"),
             Self::ResourceAlreadyExists => ("RESOURCE_ALREADY_EXISTS", "KAM00"),
             Self::InvalidState | Self::Internal | Self::TemporarilyUnavailable => {
@@ -50,7 +53,10 @@ impl Code {
 
     fn status(self) -> u16 {
         match self {
-            Self::InvalidParameterValue | Self::BadRequest | Self::ResourceAlreadyExists => 400,
+            Self::InvalidParameterValue
+            | Self::UnknownAttribute
+            | Self::BadRequest
+            | Self::ResourceAlreadyExists => 400,
             Self::ResourceDoesNotExist | Self::NotFound => 404,
             Self::InvalidState | Self::Internal => 500,
             Self::NotImplemented => 501,

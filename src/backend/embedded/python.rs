@@ -25,6 +25,28 @@ pub fn repr(text: &str) -> String {
     out
 }
 
+/// `repr` of `bytes`.
+pub fn bytes(bytes: &[u8]) -> String {
+    let quote = if bytes.contains(&b'\'') && !bytes.contains(&b'"') { '"' } else { '\'' };
+    let mut out = format!("b{quote}");
+    for byte in bytes {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            b' '..=b'~' if char::from(*byte) == quote => {
+                out.push('\\');
+                out.push(quote);
+            }
+            b' '..=b'~' => out.push(char::from(*byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    out.push(quote);
+    out
+}
+
 /// `repr` of a list of `str`.
 pub fn repr_list<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let items: Vec<String> = texts.into_iter().map(repr).collect();
@@ -128,6 +150,7 @@ mod tests {
         assert_eq!(repr("a b"), "'a b'");
         assert_eq!(repr("it's"), "\"it's\"");
         assert_eq!(repr("'\"\\\n\u{1}é"), "'\\'\"\\\\\\n\\x01é'");
+        assert_eq!(bytes(b"it's\xb5\n\\"), "b\"it's\\xb5\\n\\\\\"");
         assert_eq!(repr_list(["a", "b"]), "['a', 'b']");
     }
 

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::media_type;
 use crate::backend::embedded::EmbeddedShared;
@@ -127,12 +128,12 @@ fn http_date(milliseconds: i64) -> String {
     jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&seconds).unwrap_or_default()
 }
 
-/// RFC 6266: the name as it is if it is ASCII; else a name of what is ASCII in it, and the real one encoded.
+/// RFC 6266: the name as it is if it is ASCII; else a name of the plain letters in it, and the real one encoded.
 fn attachment(name: &str) -> String {
     if name.is_ascii() {
         return format!("attachment; filename={}", quoted(name));
     }
-    let ascii: String = name.chars().filter(char::is_ascii).collect();
+    let ascii: String = name.nfkd().filter(char::is_ascii).collect();
     let fallback = if ascii.is_empty() { "download" } else { &ascii };
     let mut encoded = String::new();
     for byte in name.bytes() {
@@ -147,7 +148,7 @@ fn attachment(name: &str) -> String {
 
 fn quoted(text: &str) -> String {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if text.bytes().all(token) {
+    if !text.is_empty() && text.bytes().all(token) {
         return text.to_owned();
     }
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -185,7 +186,7 @@ mod tests {
     fn a_name_is_an_attachment_in_any_script() {
         assert_eq!(attachment("a.json"), "attachment; filename=a.json");
         assert_eq!(attachment("a \"b\".txt"), "attachment; filename=\"a \\\"b\\\".txt\"");
-        assert_eq!(attachment("ü.bin"), "attachment; filename=.bin; filename*=UTF-8''%C3%BC.bin");
+        assert_eq!(attachment("ü.bin"), "attachment; filename=u.bin; filename*=UTF-8''%C3%BC.bin");
         assert_eq!(attachment("日"), "attachment; filename=download; filename*=UTF-8''%E6%97%A5");
     }
 }

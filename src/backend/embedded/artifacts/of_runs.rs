@@ -1,5 +1,6 @@
 //! The calls that name artifacts by run.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::path::below;
@@ -26,7 +27,7 @@ pub(super) async fn list(store: &EmbeddedShared, request: &Request) -> Result<Re
 }
 
 pub(super) async fn get(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let path = safe(request.text("path")?.ok_or_else(|| missing("path"))?)?;
+    let path = safe(&decoded(request.text("path")?.ok_or_else(|| missing("path"))?))?;
     let uri = artifact_uri(store, run_id(request)?.unwrap_or("None")).await?;
     send(store, &uri, &path, &request.head.headers).await
 }
@@ -53,6 +54,19 @@ pub(super) async fn upload(store: &EmbeddedShared, request: Request) -> Result<R
     let mut headers = Headers::default();
     headers.set("content-type", "application/json");
     Ok(Reply { status: 200, headers, body: Body::Empty })
+}
+
+/// MLflow's web pages encode a path once more than the query does. Whoever may read one file of the run may
+/// read them all.
+fn decoded(path: &str) -> String {
+    let mut path = path.to_owned();
+    loop {
+        let next = percent_decode_str(&path).decode_utf8_lossy().into_owned();
+        if next.len() == path.len() {
+            return path;
+        }
+        path = next;
+    }
 }
 
 fn run_id(request: &Request) -> Result<Option<&str>, Problem> {

@@ -104,7 +104,8 @@ pub(super) async fn link(
     }
     let mut numbers = Vec::new();
     for id in experiments {
-        numbers.push(evaluation::experiment_number(id)?);
+        let number = evaluation::experiment_number(id);
+        numbers.push(number.map_err(|_| Problem::missing(format!("No Experiment with id={id}")))?);
     }
     let mut query = Query::new(dialect, "SELECT experiment_id FROM experiments WHERE experiment_id IN ");
     query.bind_all(numbers.iter().copied());

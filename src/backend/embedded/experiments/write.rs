@@ -47,8 +47,10 @@ async fn insert(
     now: i64,
 ) -> Result<i64, Problem> {
     let made: Option<i64> = sqlx::query_scalar(
+        // Looked for first: on PostgreSQL an insert takes a number even if it inserts nothing.
         "INSERT INTO experiments (name, artifact_location, lifecycle_stage, creation_time, last_update_time) \
-         VALUES ($1, $2, 'active', $3, $3) ON CONFLICT (name) DO NOTHING RETURNING experiment_id",
+         SELECT $1, $2, 'active', $3, $3 WHERE NOT EXISTS (SELECT 1 FROM experiments WHERE name = $1) \
+         ON CONFLICT (name) DO NOTHING RETURNING experiment_id",
     )
     .bind(name)
     .bind(location)

@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
 use super::super::problem::Problem;
+use super::super::python;
 use super::order::{KeyKind, Order};
 use super::sql::Bind;
 
@@ -37,10 +38,12 @@ impl Search {
     pub fn token(&self, text: Option<&str>, order: &Order) -> Result<Option<Token>, Problem> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
         let bytes = URL_SAFE_NO_PAD
-            .decode(text)
+            .decode(text.trim())
             .map_err(|_| Problem::invalid("Invalid page token, could not base64-decode"))?;
         let unreadable = || Problem::invalid("Invalid page token: it is not one of this server");
-        let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| unreadable())?;
+        let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {
+            Problem::invalid(format!("Invalid page token, decoded value={}", python::bytes(&bytes)))
+        })?;
         let keys = parsed.get("keys").and_then(Value::as_array).ok_or_else(unreadable)?;
         if parsed.get("search").and_then(Value::as_str) != Some(&self.0) || keys.len() != order.0.len() {
             return Err(Problem::invalid(

@@ -87,6 +87,7 @@ fn token(text: &str, at: usize, first: char) -> (Kind, usize) {
         '#' | '@' if rest[1..].starts_with(is_letter) && word_length(&rest[1..]) > 1 => {
             return (Kind::Name, 1 + word_length(&rest[1..]));
         }
+        '\\' => return (Kind::Error, single + word_length(&rest[1..])),
         '[' if !before.is_some_and(|c| is_word(c) || c == ']' || c == ')') => {
             let inside = rest[1..].find(['[', ']']).filter(|end| *end > 0);
             if let Some(end) = inside.filter(|end| rest[1 + end..].starts_with(']')) {

@@ -20,7 +20,7 @@ const STATUSES: [&str; 4] = [
 ];
 
 pub async fn finalize(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let model_id = request.required("model_id")?.to_owned();
+    let model_id = named(request)?.to_owned();
     let status = status_of(request)?;
     let now = store.clock.now().0;
     let changed = store
@@ -43,6 +43,14 @@ pub async fn finalize(store: &EmbeddedShared, request: &Request) -> Result<Reply
         })
         .await?;
     reply::json(&changed)
+}
+
+/// The model of a call whose body must say it as well as its path does.
+fn named(request: &Request) -> Result<&str, Problem> {
+    match request.text("model_id")? {
+        None => Err(wrong_type("model_id", &Value::Null)),
+        Some(_) => request.required("model_id"),
+    }
 }
 
 /// A status by its name or its number.
@@ -115,7 +123,7 @@ pub async fn delete_tag(store: &EmbeddedShared, request: &Request) -> Result<Rep
 
 /// Parameters are written once: the same again changes nothing, another value is refused.
 pub async fn log_params(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let model_id = request.required("model_id")?.to_owned();
+    let model_id = named(request)?.to_owned();
     let params = once_each(entries::pairs(request, "params")?, "params")?;
     store
         .writer

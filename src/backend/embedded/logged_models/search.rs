@@ -8,7 +8,7 @@ use super::super::filter::Query;
 use super::super::filter::order::{Key, KeyKind, Order};
 use super::super::filter::page::Search;
 use super::super::pages::Listing;
-use super::super::problem::Problem;
+use super::super::problem::{Code, Problem};
 use super::super::request::{Request, experiment_number, missing};
 use super::super::{EmbeddedShared, entries};
 use super::criteria::{self, Dataset};
@@ -156,12 +156,15 @@ fn order_of(order_by: &[OrderBy]) -> Result<Order, Problem> {
             metrics += 1;
             continue;
         }
-        let refuse =
-            |why: &str| Err(Problem::invalid(format!("Invalid order by field name: {}{why}", order.field)));
+        let refuse = |code, why: &str| {
+            Err(Problem::new(code, format!("Invalid order by field name: {}{why}", order.field)))
+        };
         if order.field.contains('.') {
-            return refuse(". Only metrics are supported.");
+            return refuse(Code::InvalidParameterValue, ". Only metrics are supported.");
         }
-        let Some((column, kind)) = criteria::column(&order.field) else { return refuse("") };
+        let Some((column, kind)) = criteria::column(&order.field) else {
+            return refuse(Code::UnknownAttribute, "");
+        };
         keys.push(Key::new(column, kind, order.ascending));
     }
     for (column, kind, ascending) in

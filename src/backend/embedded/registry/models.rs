@@ -19,7 +19,7 @@ pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let name = request.required("name")?.to_owned();
     let tags = pairs::last_of_each(entries::pairs(request, "tags")?);
     let description = request.text("description")?.unwrap_or_default().to_owned();
-    names::model(&name)?;
+    names::made_model(&name)?;
     for tag in &tags {
         names::model_tag(tag)?;
     }

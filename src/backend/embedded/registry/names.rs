@@ -23,7 +23,12 @@ pub fn model(name: &str) -> Result<(), Problem> {
         )));
     }
     // Any other character is fine here, so the name is checked for what it is as a path alone.
-    names::check_path("name", name)?;
+    names::check_path("name", name)
+}
+
+/// Checks the name of a model that is to be made.
+pub fn made_model(name: &str) -> Result<(), Problem> {
+    model(name)?;
     length("name", NAME, name)
 }
 
@@ -32,7 +37,7 @@ pub fn new_model(name: &str) -> Result<(), Problem> {
     if name.trim().is_empty() {
         return Err(Problem::invalid("Missing value for required parameter 'new_name'."));
     }
-    model(name)
+    made_model(name)
 }
 
 /// Checks the key of a tag.

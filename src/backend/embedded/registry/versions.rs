@@ -38,7 +38,6 @@ pub async fn create(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
     let description = text("description")?.unwrap_or_default();
     let model_id = text("model_id")?;
     check_length("source", SOURCE, &source)?;
-    check_length("run_id", RUN_ID, run_id.as_deref().unwrap_or_default())?;
     let is_prompt = says_prompt(&tags);
     source::check(&source, is_prompt)?;
     let origin = Origin { source, run_id, model_id };
@@ -78,6 +77,7 @@ async fn insert(
     .ok_or_else(|| names::no_model(&name))?;
     let (model_no, version): (i64, i64) = (next.try_get(0)?, next.try_get(1)?);
     let Resolved { source, run_id, model_id, storage_location } = resolved;
+    check_length("run_id", RUN_ID, &run_id)?;
     let version_no: i64 = sqlx::query_scalar(
         "INSERT INTO model_versions (model_no, version, creation_time, last_update_time, description, stage, \
          source, storage_location, run_id, run_link) VALUES ($1, $2, $3, $3, $4, $5, $6, $7, $8, $9) \

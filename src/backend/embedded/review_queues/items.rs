@@ -28,6 +28,7 @@ const CHUNK: usize = 500;
 /// Adds traces of the queue's experiment. Those that are in it already keep their status.
 pub(super) async fn add(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
     let queue = request.required("queue_id")?.to_owned();
+    evaluation::known_enumeration(request, "item_type", &["TRACE"])?;
     let items = values::items(&request.texts("item_ids")?)?;
     let now = store.clock.now().0;
     let (dialect, lock) = (store.database.dialect, rows::for_update(store.database.dialect));
@@ -121,7 +122,7 @@ pub(super) async fn remove(store: &EmbeddedShared, request: &Request) -> Result<
 pub(super) async fn list(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
     let queue = request.required("queue_id")?;
     let size = evaluation::page_size(request, PAGE)?;
-    let status = evaluation::enumeration(request, "status", &STATUSES);
+    let status = evaluation::known_enumeration(request, "status", &STATUSES)?;
     let status = status.checked_sub(1).and_then(|index| STATUSES.get(index));
     let order = Order(vec![
         Key::new("creation_time", KeyKind::Integer, false),

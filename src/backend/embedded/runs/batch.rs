@@ -1,7 +1,7 @@
 //! Parameters, metrics and tags of a run at once: all of them or none.
 
 use super::metrics::Metric;
-use super::{metrics, model_metrics, params, row, tags};
+use super::{metrics, model_metrics, params, row, run_id_of_today, tags};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::{self, Request};
 use crate::backend::embedded::{EmbeddedShared, entries, python, reply};
@@ -14,7 +14,7 @@ const ALL: usize = 1000;
 type Pairs = Vec<(String, String)>;
 
 pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     let metrics: Vec<Metric> = entries::objects(request, "metrics")?
         .into_iter()
         .map(|(path, object)| Metric::parse(object, &path))

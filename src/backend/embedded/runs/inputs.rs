@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value, json};
 use sqlx::{AnyConnection, AssertSqlSafe, Row as _};
 
-use super::{outputs, row};
+use super::{outputs, row, run_id_of_today};
 use crate::backend::embedded::problem::{Code, Problem};
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, entries, names, reply, rows};
@@ -63,7 +63,7 @@ impl Dataset {
 }
 
 pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     let mut datasets = Vec::new();
     for (path, object) in entries::objects(request, "datasets")? {
         datasets.push(Dataset::parse(&path, object)?);

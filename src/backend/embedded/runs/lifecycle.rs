@@ -1,13 +1,13 @@
 //! Deleting and restoring runs. A deleted run stays; what its evaluation said of traces does not.
 
-use super::row;
+use super::{row, run_id_of_today};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
 
 pub async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     let now = store.clock.now().0;
     let dialect = store.database.dialect;
     store
@@ -34,7 +34,7 @@ pub async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, 
 }
 
 pub async fn restore(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     store
         .writer
         .write(move |connection| {

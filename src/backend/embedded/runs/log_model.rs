@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{row, tags};
+use super::{row, run_id_of_today, tags};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, python, reply};
@@ -12,7 +12,7 @@ const HISTORY: &str = "mlflow.log-model.history";
 const MANDATORY: [&str; 4] = ["artifact_path", "flavors", "run_id", "utc_time_created"];
 
 pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     let text = request.required("model_json")?;
     let model = described(text)?;
     let dialect = store.database.dialect;

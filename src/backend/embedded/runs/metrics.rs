@@ -32,13 +32,13 @@ impl Metric {
     /// From the fields of a body, or of an object in its list; `path` is where messages say that it lies.
     pub fn parse(object: &Map<String, Value>, path: &str) -> Result<Self, Problem> {
         let field = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-        let text = |name: &str| match object.get(name) {
-            None | Some(Value::Null) => Ok(None),
+        let text = |name: &str| match entries::field(object, name)? {
+            None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
             Some(other) => Err(wrong_type(&field(name), other)),
         };
-        let whole = |name: &str| match object.get(name) {
-            None | Some(Value::Null) => Ok(None),
+        let whole = |name: &str| match entries::field(object, name)? {
+            None => Ok(None),
             Some(value) => request::integer(value).map(Some).ok_or_else(|| wrong_type(&field(name), value)),
         };
         let key = text("key")?.ok_or_else(|| request::missing(&field("key")))?;

@@ -2,7 +2,7 @@
 
 use sqlx::AnyConnection;
 
-use super::row;
+use super::{row, run_id_of_today};
 use crate::backend::embedded::problem::{Code, Problem};
 use crate::backend::embedded::request::{self, Request};
 use crate::backend::embedded::{EmbeddedShared, entries, reply};
@@ -18,7 +18,7 @@ pub fn models(request: &Request) -> Result<Vec<(String, i64)>, Problem> {
 }
 
 pub async fn log(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     if request.json.get("models").is_none_or(serde_json::Value::is_null) {
         return Err(request::missing("models"));
     }

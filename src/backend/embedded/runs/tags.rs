@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use sqlx::AnyConnection;
 
 use super::row::{self, RunRow};
-use super::{run_id, update};
+use super::{run_id, run_id_of_today, update};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::Request;
 use crate::backend::embedded::{EmbeddedShared, names, reply, rows};
@@ -84,7 +84,7 @@ pub async fn put(
 }
 
 pub async fn delete(store: &EmbeddedShared, request: &Request) -> Result<Reply, Problem> {
-    let run_id = request.required("run_id")?.to_owned();
+    let run_id = run_id_of_today(request)?.to_owned();
     let key = request.required("key")?.to_owned();
     let dialect = store.database.dialect;
     store

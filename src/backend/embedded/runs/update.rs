@@ -44,7 +44,13 @@ fn status(value: Option<&Value>) -> Result<Option<&'static str>, Problem> {
     if let Some(known) = STATUSES.into_iter().find(|known| value.as_str() == Some(known)) {
         return Ok(Some(known));
     }
-    let place = integer(value).and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
+    let number = match value {
+        // Protobuf takes the whole part of a fraction, and `true` for 1.
+        Value::Number(number) if number.is_f64() => number.as_f64().map(|number| number as i64),
+        Value::Bool(set) => Some(i64::from(*set)),
+        other => integer(other),
+    };
+    let place = number.and_then(|number| usize::try_from(number).ok()?.checked_sub(1));
     match (place.and_then(|place| STATUSES.get(place)), value) {
         (Some(known), _) => Ok(Some(known)),
         (None, Value::String(_)) => Ok(None),
