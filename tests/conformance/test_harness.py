@@ -1,6 +1,7 @@
 """The comparison itself: two real MLflow servers say the same, and one changed field is found."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -15,14 +16,15 @@ from material import otlp, span, start, trace_id
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory):
     """Two MLflow servers of one kind."""
-    running = []
+    directories = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
+    with ThreadPoolExecutor(2) as pool:
+        starts = [pool.submit(processes.start_mlflow, directory) for directory in directories]
     try:
-        for name in ("one", "other"):
-            running.append(processes.start_mlflow(tmp_path_factory.mktemp(name)))
-        yield [mirrors.Server(server.name, server.url) for server in running]
+        yield [mirrors.Server(start.result().name, start.result().url) for start in starts]
     finally:
-        for server in running:
-            server.stop()
+        for start in starts:
+            if not start.exception():
+                start.result().stop()
 
 
 def test_two_real_servers_say_the_same(servers):
