@@ -97,6 +97,10 @@ async fn an_update_changes_what_its_mask_names() {
     let told = &told["assessment"];
     assert_eq!((&told["assessment_name"], &told["rationale"]), (&json!("new"), &json!("r")));
     assert_eq!(told["metadata"], json!({"a": "b", "c": "d"}));
+    let mask_of_none =
+        json!({"assessment": {"rationale": "new"}, "update_mask": "rationale,assessment_name"});
+    let (status, told) = store.call(Method::Patch, &one, mask_of_none).await;
+    assert_eq!((status, &told["assessment"]["rationale"]), (200, &json!("r")));
     let wrong = json!({"assessment": {"expectation": {"value": 1}}, "update_mask": "expectation"});
     assert_eq!(store.call(Method::Patch, &one, wrong).await.0, 400);
 }

@@ -56,6 +56,7 @@ fn what_cannot_be_placed_is_named_with_its_position() {
         ("name = true", "Invalid clause(s) in filter string: 'name', '=', 'true' (at character 1)"),
         ("é = 'é' AND x", "Invalid clause(s) in filter string: 'x' (at character 13)"),
         ("a = 'b", "Invalid clause(s) in filter string: 'a', '=', ''', 'b' (at character 1)"),
+        (r"a \e", r"Invalid clause(s) in filter string: 'a', '\e' (at character 1)"),
         ("a=b=c", "Invalid comparison clause. Expected 'Identifier' found 'a=b' (at character 1)"),
         (
             "tags.a-b = 'c'",

@@ -172,3 +172,32 @@ fn status(status: Option<&Value>) -> Value {
     }
     Value::Object(shown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_that_are_no_numbers_are_words() {
+        let content = r#"{"name": "NaN \" -Infinity", "attributes": {"x": "[NaN, 1.5]", "y": "Infinity", "z": "\"NaN\""},
+            "events": [{"name": "e", "attributes": {"a": -Infinity, "b": ["NaN"]}}]}"#;
+        let shown: Value = serde_json::from_str(&otlp(content).unwrap()).unwrap();
+        assert_eq!(shown["name"], "NaN \" -Infinity");
+        let values = |holder: &Value| -> Vec<Value> {
+            holder["attributes"].as_array().unwrap().iter().map(|pair| pair["value"].clone()).collect()
+        };
+        let list = |first| json!({ "array_value": { "values": first } });
+        assert_eq!(
+            values(&shown),
+            [
+                list(json!([{ "double_value": "NaN" }, { "double_value": 1.5 }])),
+                json!({ "double_value": "Infinity" }),
+                json!({ "string_value": "NaN" }),
+            ]
+        );
+        assert_eq!(
+            values(&shown["events"][0]),
+            [json!({ "double_value": "-Infinity" }), list(json!([{ "string_value": "NaN" }]))]
+        );
+    }
+}

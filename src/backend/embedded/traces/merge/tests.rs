@@ -130,3 +130,49 @@ fn spans_fill_in_what_start_trace_leaves_open() {
     assert_eq!(state.metadata[COST], r#"{"total_cost": 1.0}"#);
     assert!(!state.metadata.contains_key(TOKEN_USAGE));
 }
+
+#[test]
+fn the_end_that_start_trace_tells_is_cut_from_nanoseconds() {
+    let ends_after = |spans_end| {
+        let head = Head {
+            trace_id: "t".to_owned(),
+            experiment_id: 1,
+            request_time: 1_000,
+            duration: Some(50),
+            state: "OK".to_owned(),
+            client_request_id: None,
+            request_preview: None,
+            response_preview: None,
+            tags: Map::new(),
+            metadata: Map::new(),
+        };
+        let spans = FromSpans { start: 1_000, end: Some(spans_end), ..FromSpans::default() };
+        let (head, spans) = (Said::Head(head), Said::Spans(spans));
+        let state = told(&[&head, &spans]);
+        assert_eq!(state, told(&[&spans, &head]));
+        state.duration
+    };
+    assert_eq!([1_040, 1_051, 1_052].map(ends_after), [Some(50), Some(50), Some(52)]);
+}
+
+#[test]
+fn the_last_start_trace_counts_unless_the_root_span_knows_more() {
+    let head = |state: &str| {
+        Said::Head(Head {
+            trace_id: "t".to_owned(),
+            experiment_id: 1,
+            request_time: 0,
+            duration: None,
+            state: state.to_owned(),
+            client_request_id: None,
+            request_preview: None,
+            response_preview: None,
+            tags: Map::new(),
+            metadata: Map::new(),
+        })
+    };
+    let root = Said::Spans(FromSpans { root_state: Some("OK".to_owned()), ..FromSpans::default() });
+    assert_eq!(told(&[&head("ERROR"), &head("IN_PROGRESS")]).state, "IN_PROGRESS");
+    assert_eq!(told(&[&root, &head("IN_PROGRESS")]).state, "OK");
+    assert_eq!(told(&[&root, &head("ERROR")]).state, "ERROR");
+}
