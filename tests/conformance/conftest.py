@@ -8,6 +8,7 @@ something that runs. `--mlflow-url` saves the start of the MLflow, with `--repor
 import os
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,9 @@ def pytest_addoption(parser):
 def start_store(choice, directory, running):
     """The store under test as a server of a mirror."""
     if choice == "mlflow":
-        running.append(processes.start_mlflow(directory / "second"))
-        return mirrors.Server("mlflow again", running[-1].url)
+        second = processes.start_mlflow(directory / "second")
+        running.append(second)
+        return mirrors.Server("mlflow again", second.url)
     if choice.startswith("devserver:"):
         port = processes.free_port()
         url = f"http://127.0.0.1:{port}"
@@ -45,9 +47,9 @@ def start_store(choice, directory, running):
         )
         return mirrors.Server("store", url)
     if choice == "demo":
-        running.append(processes.start_demo(directory, None))
-        tokens = running[-1].details["tokens"]
-        return mirrors.Server("tracegate", running[-1].url, {"Authorization": wire.basic("admin", tokens["admin"])})
+        demo = processes.start_demo(directory, None)
+        running.append(demo)
+        return mirrors.Server("tracegate", demo.url, {"Authorization": wire.basic("admin", demo.details["tokens"]["admin"])})
     url, _, credential = choice.partition("#")
     return mirrors.Server("store", url, {"Authorization": wire.basic(*credential.split(":"))} if credential else {})
 
@@ -66,11 +68,13 @@ def both(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("conformance")
     try:
         url = request.config.getoption("--mlflow-url")
-        if not url:
-            running.append(processes.start_mlflow(directory / "mlflow"))
-            url = running[-1].url
-        first = mirrors.Server("mlflow", url)
-        second = start_store(request.config.getoption("--store"), directory, running)
+        with ThreadPoolExecutor(1) as pool:
+            store = pool.submit(start_store, request.config.getoption("--store"), directory, running)
+            if not url:
+                mlflow = processes.start_mlflow(directory / "mlflow")
+                running.append(mlflow)
+                url = mlflow.url
+        first, second = mirrors.Server("mlflow", url), store.result()
         mirrors.align(first, second)
         yield mirrors.Mirror(first, second)
     finally:
