@@ -1,7 +1,8 @@
 """Fixtures: one real MLflow, one `tracegate demo` before it, and a client process per caller.
 
 What is marked with `both_modes` runs twice: against the gateway before the MLflow (`upstream`), and against
-one that keeps traces itself (`embedded`). The same must come of it.
+one that keeps traces itself (`embedded`); with `every_store` a third time, its own store in PostgreSQL
+(`postgres`). The same must come of it.
 
 With `--direct` the clients talk straight to MLflow and only the positive scenarios run: a
 scenario that fails there is wrong in itself.
@@ -15,7 +16,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from harness import processes  # noqa: E402
+from harness import postgres, processes  # noqa: E402
 from harness.caller import Caller  # noqa: E402
 
 CALLERS = ["admin", "alice", "bob", "agent", "erin", "lena", "dave", "carol"]
@@ -28,13 +29,19 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "gate: says something about Tracegate, so it cannot run with --direct")
     config.addinivalue_line("markers", "both_modes: must come out the same before an MLflow and with Tracegate's own store")
+    config.addinivalue_line("markers", "every_store: as both_modes, and with its own store in PostgreSQL too")
 
 
 def pytest_generate_tests(metafunc):
     if "gate" in metafunc.fixturenames:
-        both = metafunc.definition.get_closest_marker("both_modes") and not metafunc.config.getoption("--direct")
+        modes = ["upstream"]
+        if not metafunc.config.getoption("--direct"):
+            if metafunc.definition.get_closest_marker("both_modes"):
+                modes = ["upstream", "embedded"]
+            if metafunc.definition.get_closest_marker("every_store"):
+                modes = ["upstream", "embedded", "postgres"]
         # All tests name their mode, so that a gateway is shared by all of one mode.
-        metafunc.parametrize("mode", ["upstream", "embedded"] if both else ["upstream"], indirect=True, scope="session")
+        metafunc.parametrize("mode", modes, indirect=True, scope="session")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -57,6 +64,13 @@ def mlflow_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory):
+    server = postgres.start(tmp_path_factory.mktemp("postgres") / "server")
+    yield server
+    postgres.stop(server)
+
+
+@pytest.fixture(scope="session")
 def mode(request):
     return request.param
 
@@ -75,7 +89,11 @@ def gate(request, direct, mode, tmp_path_factory):
         experiments = {name: create(name) for name in ("support-bot", "secret-lab")}
         yield SimpleNamespace(url=mlflow_server.url, tokens={}, experiments=experiments, server=None)
         return
-    server = processes.start_demo(tmp_path_factory.mktemp("tracegate"), mlflow_server.url if mlflow_server else None)
+    environment = {}
+    if mode == "postgres":
+        environment["TRACEGATE__DATABASE__URL"] = request.getfixturevalue("postgres_server").details["url"]
+    upstream = mlflow_server.url if mlflow_server else None
+    server = processes.start_demo(tmp_path_factory.mktemp("tracegate"), upstream, **environment)
     experiments = {name: str(number) for name, number in server.details["experiments"].items()}
     yield SimpleNamespace(url=server.url, tokens=server.details["tokens"], experiments=experiments, server=server)
     server.stop()

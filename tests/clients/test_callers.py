@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-pytestmark = pytest.mark.gate
+pytestmark = [pytest.mark.gate, pytest.mark.both_modes]
 
 
 def fresh(prefix):

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.both_modes
+
 TABLE = """
 operation            needs                        admin alice bob agent erin lena dave carol
 

@@ -13,12 +13,16 @@ from test_bypasses import OTLP, into, new_trace_id, start_trace
 pytestmark = pytest.mark.gate
 
 
-@pytest.fixture(scope="module")
-def replicas(tmp_path_factory, mlflow_server):
+@pytest.fixture(scope="module", params=["upstream", "embedded"])
+def replicas(request, tmp_path_factory):
+    upstream = request.getfixturevalue("mlflow_server").url if request.param == "upstream" else None
     database = postgres.start(tmp_path_factory.mktemp("postgres") / "server")
-    environment = {"TRACEGATE__DATABASE__URL": database.details["url"]}
-    first = processes.start_demo(tmp_path_factory.mktemp("first"), mlflow_server.url, **environment)
-    second = processes.start_serve(tmp_path_factory.mktemp("second"), mlflow_server.url, **environment)
+    environment = {
+        "TRACEGATE__DATABASE__URL": database.details["url"],
+        "TRACEGATE__MLFLOW__ARTIFACTS": str(tmp_path_factory.mktemp("artifacts")),
+    }
+    first = processes.start_demo(tmp_path_factory.mktemp("first"), upstream, **environment)
+    second = processes.start_serve(tmp_path_factory.mktemp("second"), upstream, **environment)
     tokens = first.details["tokens"]
 
     def call(replica, who, method, target, body=b"", headers=()):

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-pytestmark = pytest.mark.both_modes
+pytestmark = pytest.mark.every_store
 
 
 @pytest.fixture
