@@ -187,10 +187,3 @@ async fn a_field_within_a_list_is_read_in_either_spelling_but_not_in_both() {
     assert_eq!((status, &body["error_code"]), (400, &json!("BAD_REQUEST")));
     assert_eq!(get(&store, &id).await["data"]["metrics"], Value::Null);
 }
-
-#[tokio::test]
-async fn a_query_with_the_character_that_postgresql_cannot_hold_is_refused() {
-    let store = TestStore::open().await;
-    let (status, body) = store.get(&format!("{API}/runs/get?run_id=a%00b")).await;
-    assert_eq!(status, 400, "{body}");
-}
