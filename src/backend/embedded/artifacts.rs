@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 use self::download::Found;
 pub(super) use self::path::{location, safe};
 use super::EmbeddedShared;
-use super::evaluation;
 use super::objects::Entry;
 use super::problem::{Code, Problem};
 use super::reply;
@@ -25,7 +24,7 @@ use super::request::Request;
 use crate::wire::{Body, Headers, Reply};
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
-    evaluation::refuse_nul(&request)?;
+    request.refuse_nul()?;
     match request.operation.as_str() {
         "artifact.proxy_list" => list(store, &request).await,
         "artifact.proxy_get" => get(store, &request).await,

@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use self::tags::Tags;
 use super::EmbeddedShared;
-use super::evaluation;
 use super::problem::Problem;
 use super::reply;
 use super::request::Request;
@@ -33,7 +32,7 @@ const COLUMNS: &str = "SELECT d.dataset_id, d.name, d.schema, d.profile, d.diges
                        d.last_update_time, d.created_by, d.last_updated_by";
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
-    evaluation::refuse_nul(&request)?;
+    request.refuse_nul()?;
     match request.operation.as_str() {
         "dataset.create" => create(store, &request).await,
         "dataset.search" | "dataset.search_get" => search::search(store, &request).await,

@@ -94,42 +94,11 @@ pub(super) fn or_taken(error: sqlx::Error, taken: impl FnOnce() -> Problem) -> P
     }
 }
 
-/// Refuses the one character that PostgreSQL's texts cannot hold, wherever it is.
-pub(super) fn refuse_nul(request: &Request) -> Result<(), Problem> {
-    let query = request.head.query.pairs().iter().any(|(_, value)| value.contains('\0'));
-    if query || request.json.values().any(holds_nul) {
-        return Err(Problem::invalid("A text cannot hold the character U+0000"));
-    }
-    Ok(())
-}
-
 /// Reads the JSON object that a text parameter holds.
 pub(super) fn object(text: &str) -> Option<Map<String, Value>> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Some(object),
         _ => None,
-    }
-}
-
-/// The name of the type that Python reads a value as.
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "NoneType",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float",
-        Value::Number(_) => "int",
-        Value::String(_) => "str",
-        Value::Array(_) => "list",
-        Value::Object(_) => "dict",
-    }
-}
-
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(items) => items.iter().any(holds_nul),
-        Value::Object(object) => object.iter().any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        _ => false,
     }
 }
 

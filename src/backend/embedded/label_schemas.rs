@@ -31,7 +31,7 @@ const COLUMNS: &str = "SELECT schema_id, experiment_id, name, type, instruction,
                        created_time, last_update_time, is_default";
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
-    evaluation::refuse_nul(&request)?;
+    request.refuse_nul()?;
     match request.operation.as_str() {
         "label_schema.create" => create(store, &request).await,
         "label_schema.get" => get(store, &request).await,

@@ -115,7 +115,8 @@ impl Request {
         }
     }
 
-    /// Refuses what PostgreSQL cannot keep, in either database, so that both take the same calls.
+    /// Refuses what PostgreSQL cannot keep, in either database, so that both take the same calls. A path or a query
+    /// with that has not come so far: `wire` refuses it.
     pub fn refuse_nul(&self) -> Result<(), Problem> {
         match self.json.iter().find(|(key, value)| key.contains('\0') || holds_nul(value)) {
             Some((key, _)) => Err(Problem::invalid(format!("parameter '{key}' holds the character U+0000"))),
@@ -172,7 +173,17 @@ pub fn missing(name: &str) -> Problem {
 }
 
 pub fn wrong_type(name: &str, value: &Value) -> Problem {
-    let kind = match value {
+    let kind = type_name(value);
+    Problem::invalid(format!(
+        "Invalid value {} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API docs \
+         for more information about request parameters.",
+        python::json(value)
+    ))
+}
+
+/// The name of the type that Python reads a value as.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
         Value::Null => "NoneType",
         Value::Bool(_) => "bool",
         Value::Number(number) if number.is_f64() => "float",
@@ -180,10 +191,5 @@ pub fn wrong_type(name: &str, value: &Value) -> Problem {
         Value::String(_) => "str",
         Value::Array(_) => "list",
         Value::Object(_) => "dict",
-    };
-    Problem::invalid(format!(
-        "Invalid value {} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'. See the API docs \
-         for more information about request parameters.",
-        python::json(value)
-    ))
+    }
 }

@@ -33,7 +33,7 @@ const COLUMNS: &str =
 const PAGE: i64 = 1000;
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
-    evaluation::refuse_nul(&request)?;
+    request.refuse_nul()?;
     match request.operation.as_str() {
         "review_queue.create" => create(store, &request).await,
         "review_queue.for_user" => for_user(store, &request).await,

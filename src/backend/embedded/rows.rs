@@ -4,27 +4,11 @@ use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
+pub use super::many::placeholders;
 use crate::database::Dialect;
 
 /// Rows that one statement takes: a statement of so many is prepared once and kept.
 pub const CHUNK: usize = 250;
-
-/// `($1, $2), ($3, $4)`: placeholders of so many rows.
-pub fn placeholders(rows: usize, columns: usize) -> String {
-    let mut text = String::with_capacity(rows * columns * 6);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            if column > 0 {
-                text.push_str(", ");
-            }
-            text.push('$');
-            text.push_str(&(row * columns + column + 1).to_string());
-        }
-        text.push(')');
-    }
-    text
-}
 
 /// A statement around the placeholders of a chunk of rows. Only that of a full chunk is worth keeping.
 pub fn many<'q>(before: &str, rows: usize, columns: usize, after: &str) -> Query<'q, Any, AnyArguments> {

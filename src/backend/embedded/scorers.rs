@@ -29,7 +29,7 @@ const LATEST: &str =
     "v.version = (SELECT MAX(w.version) FROM scorer_versions w WHERE w.scorer_id = s.scorer_id)";
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {
-    evaluation::refuse_nul(&request)?;
+    request.refuse_nul()?;
     match request.operation.as_str() {
         "scorer.register" => register(store, &request).await,
         "scorer.list" => list(store, &request).await,

@@ -37,8 +37,11 @@ impl Search {
     /// Reads the token of a request; none or an empty one is the first page.
     pub fn token(&self, text: Option<&str>, order: &Order) -> Result<Option<Token>, Problem> {
         let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+        // As Python decodes: what is no digit of base64 is passed over.
+        let digits: String =
+            text.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).collect();
         let bytes = URL_SAFE_NO_PAD
-            .decode(text.trim())
+            .decode(digits)
             .map_err(|_| Problem::invalid("Invalid page token, could not base64-decode"))?;
         let unreadable = || Problem::invalid("Invalid page token: it is not one of this server");
         let parsed: Value = serde_json::from_slice(&bytes).map_err(|_| {

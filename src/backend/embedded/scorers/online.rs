@@ -10,7 +10,7 @@ use crate::backend::embedded::evaluation;
 use crate::backend::embedded::filter::{self, Query, Rules};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::python;
-use crate::backend::embedded::request::{Request, missing};
+use crate::backend::embedded::request::{Request, missing, type_name};
 use crate::backend::embedded::{EmbeddedShared, reply};
 use crate::wire::Reply;
 
@@ -50,7 +50,7 @@ pub(super) async fn set(store: &EmbeddedShared, request: &Request) -> Result<Rep
                 "Invalid value {} for parameter 'filter_string' supplied: Value was of type '{}'. Expected type \
                  'str' or None.",
                 python::json_spaced(other),
-                evaluation::type_name(other)
+                type_name(other)
             )));
         }
     };

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::backend::embedded::evaluation;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::python;
+use crate::backend::embedded::request::type_name;
 
 /// Options that choose where a judge's requests go.
 const DESTINATIONS: [&str; 5] = ["api_base", "base_url", "custom_llm_provider", "fallbacks", "model_list"];
@@ -31,7 +31,7 @@ pub(super) fn checked(text: &str) -> Result<Map<String, Value>, Problem> {
         Value::Object(object) => Ok(object),
         other => Err(Problem::invalid(format!(
             "serialized_scorer must be a JSON object, got {}",
-            evaluation::type_name(&other)
+            type_name(&other)
         ))),
     }
 }
@@ -63,7 +63,7 @@ fn check_options(options: &Value) -> Result<(), Problem> {
     if !matches!(options, Value::Null | Value::Object(_)) {
         return Err(Problem::invalid(format!(
             "third_party_scorer_data.kwargs must be a JSON object, got {}.",
-            evaluation::type_name(options)
+            type_name(options)
         )));
     }
     let mut found = BTreeSet::new();
@@ -131,9 +131,8 @@ pub(super) fn check_model(scorer: &Map<String, Value>) -> Result<(), Problem> {
             }
             _ => Ok(()),
         },
-        Some(other) => Err(Problem::invalid(format!(
-            "Scorer model must be a string, got {}.",
-            evaluation::type_name(other)
-        ))),
+        Some(other) => {
+            Err(Problem::invalid(format!("Scorer model must be a string, got {}.", type_name(other))))
+        }
     }
 }

@@ -294,7 +294,7 @@ async fn what_cannot_be_searched_is_refused_with_its_place() {
             "Invalid value 0 for parameter 'max_results' supplied. It must be",
         ),
         (json!({"locations": locations(&["x"])}), "Invalid experiment ID 'x'."),
-        (json!({"locations": [], "page_token": "%"}), "Invalid page token, could not base64-decode"),
+        (json!({"locations": [], "page_token": "%a"}), "Invalid page token, could not base64-decode"),
         (json!({"locations": [], "page_token": "e30="}), "Invalid page token"),
         (json!({"locations": [], "order_by": ["span.name"]}), "Invalid identifier type 'span'"),
         (

@@ -170,3 +170,20 @@ async fn a_value_logged_with_a_model_is_the_models_too() {
     assert_eq!((status, &body["error_code"]), (400, &json!("BAD_REQUEST")));
     assert_eq!(get(&store, &id).await, before);
 }
+
+#[tokio::test]
+async fn a_field_within_a_list_is_read_in_either_spelling_but_not_in_both() {
+    let store = TestStore::open().await;
+    let id = create(&store, json!({})).await;
+    done(&store, "runs/outputs", json!({"run_id": id, "models": [{"modelId": "m-1", "step": 4}]})).await;
+    let told = json!({"model_outputs": [{"model_id": "m-1", "step": 4}]});
+    assert_eq!(get(&store, &id).await["outputs"], told);
+    let both = json!({"run_id": id, "models": [{"modelId": "m-2", "model_id": "m-3"}]});
+    assert_eq!(post(&store, "runs/outputs", both).await.0, 400);
+    // A value of a model that is not there must not become a value of the run alone.
+    let mut value = metric("k", json!(1), 1, 1);
+    value["modelId"] = json!("m-none");
+    let (status, body) = post(&store, "runs/log-batch", json!({"run_id": id, "metrics": [value]})).await;
+    assert_eq!((status, &body["error_code"]), (400, &json!("BAD_REQUEST")));
+    assert_eq!(get(&store, &id).await["data"]["metrics"], Value::Null);
+}
