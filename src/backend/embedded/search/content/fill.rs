@@ -1,6 +1,6 @@
 //! Puts what changed into the index, a few traces at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::{AnyConnection, Row as _};
@@ -15,9 +15,8 @@ use crate::database::{Database, Dialect};
 
 /// Traces that are indexed together.
 const BATCH: i64 = 200;
-/// How long to wait when there was nothing to do, and between batches.
+/// How long to wait when there was nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
-const BREATH: Duration = Duration::from_millis(10);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,9 +31,11 @@ pub struct Filler {
 pub async fn run(filler: Filler, mut stopped: watch::Receiver<()>) {
     let work = async {
         loop {
+            let started = Instant::now();
             let pause = match filler.step().await {
                 Ok(0) => IDLE,
-                Ok(_) => BREATH,
+                // As long as it worked: callers have the other half of a processor.
+                Ok(_) => started.elapsed(),
                 Err(error) => {
                     tracing::warn!(%error, "the index of content is not up to date");
                     PAUSE
