@@ -61,6 +61,14 @@ impl Shared {
         })
     }
 
+    /// For the log of a start: an MLflow server, or a store of our own.
+    pub fn place(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => "in the MLflow server of `mlflow.url`",
+            Self::Embedded(_) => "here, in a store of its own",
+        }
+    }
+
     /// Whether files can be uploaded in parts through the gateway. An MLflow server hands out URLs of its
     /// store for that, past which nothing is checked.
     pub fn takes_parts(&self) -> bool {

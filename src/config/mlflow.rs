@@ -125,6 +125,20 @@ impl MlflowConfig {
         if let Some(Err(problem)) = self.url.as_deref().map(UpstreamUrl::parse) {
             problems.push(format!("`mlflow.url` {problem}"));
         }
+        let of_a_server = [
+            ("username", self.username.is_some()),
+            ("password", self.password.is_some()),
+            ("password_file", self.password_file.is_some()),
+            ("token", self.token.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("host_header", self.host_header.is_some()),
+        ];
+        // Whoever means a server and loses its URL must not be given an empty store instead.
+        if let Some((key, _)) = of_a_server.iter().find(|(_, set)| self.url.is_none() && *set) {
+            problems.push(format!(
+                "`mlflow.{key}` is set without `mlflow.url`; name the server, or leave both out to keep traces here"
+            ));
+        }
         if self.password.is_some() && self.password_file.is_some() {
             problems.push("`mlflow.password` and `mlflow.password_file` exclude each other".to_owned());
         }
@@ -289,6 +303,18 @@ mod tests {
         MlflowConfig::default().validate(&mut problems);
         assert!(problems.is_empty());
         assert!(toml::from_str::<MlflowConfig>("ulr = 'http://x'").is_err());
+    }
+
+    #[test]
+    fn a_server_that_lost_its_url_is_no_store_of_our_own() {
+        let config: MlflowConfig = toml::from_str("token_file = '/run/secrets/mlflow'").unwrap();
+        let mut problems = Vec::new();
+        config.validate(&mut problems);
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("`mlflow.token_file` is set without `mlflow.url`"))
+        );
     }
 
     #[test]

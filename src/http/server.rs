@@ -49,6 +49,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     if let Some(workers) = app.config.server.workers {
         server = server.workers(workers);
     }
+    tracing::info!(traces = app.backend.place(), "where traces are kept");
     let server = server.listen(listener)?.run();
     let upkeep = vec![
         tokio::spawn(Arc::clone(&app).keep_policy_fresh()),
