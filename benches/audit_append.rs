@@ -26,6 +26,7 @@ fn event(number: u64) -> Event {
         time: UnixMillis(1_760_000_000_000 + number as i64),
         principal: Some("user:ann@example.com".into()),
         proof: Some("token:tok_0123456789abcdef".into()),
+        actor: None,
         request: RequestContext {
             source_address: Some("192.0.2.17".into()),
             user_agent: Some("mlflow-python-client/3.17.2".into()),

@@ -76,6 +76,7 @@ impl Shape {
             time: UnixMillis(time),
             principal: (!unknown).then_some(who),
             proof: Some("token:tok_0123456789abcdef".into()),
+            actor: None,
             request: RequestContext {
                 source_address: Some(format!("10.0.{}.{}", chance / 7 % PEOPLE, chance % 3)),
                 user_agent: Some("mlflow-python-client/3.17.2".into()),

@@ -21,6 +21,7 @@ mod ids;
 mod policy_edit;
 mod principal;
 mod privilege;
+mod scope;
 mod securable;
 mod sink;
 
@@ -33,5 +34,6 @@ pub use ids::{AssessmentId, ExperimentId, LoggedModelId, MalformedId, RunId, Tra
 pub use policy_edit::{PolicyEdit, Rule};
 pub use principal::{Principal, PrincipalKind};
 pub use privilege::Privilege;
+pub use scope::Scope;
 pub use securable::{Securable, SecurableKind};
 pub use sink::{AuditError, AuditSink, Durability};

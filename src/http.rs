@@ -1,5 +1,6 @@
 //! HTTP: the pipeline from request to answer, our own API, and the one place that picks status codes.
 
+mod browser;
 mod call;
 mod changes;
 mod convert;
@@ -7,9 +8,13 @@ mod edit;
 mod error;
 mod handle;
 mod lookup;
+mod mlflow_auth;
+mod oauth;
 mod own;
 mod pages;
+mod permissions;
 mod pipeline;
+mod scim;
 mod server;
 mod signed;
 mod trail;

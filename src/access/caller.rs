@@ -1,6 +1,9 @@
-//! A caller: an authenticated principal and how it was proved.
+//! A caller: an authenticated principal, how it was proved, and what narrows its rights for this call.
+
+use std::sync::Arc;
 
 use super::principal::Principal;
+use super::scope::Scope;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -9,6 +12,12 @@ pub enum Scheme {
     Token,
     /// A URL that we signed for one request of a caller.
     SignedUrl,
+    /// A browser that signed in, by its cookie.
+    Session,
+    /// A user name and a password of Tracegate's own.
+    Password,
+    /// A service principal's id and secret, at the token endpoint.
+    ClientSecret,
 }
 
 impl Scheme {
@@ -17,6 +26,9 @@ impl Scheme {
             Self::Jwt => "jwt",
             Self::Token => "token",
             Self::SignedUrl => "signed_url",
+            Self::Session => "session",
+            Self::Password => "password",
+            Self::ClientSecret => "client_secret",
         }
     }
 }
@@ -35,4 +47,20 @@ pub struct Caller {
     /// Groups that the credential itself asserts (a JWT's group claim); local ones come from policy.
     pub asserted_groups: Vec<Principal>,
     pub proof: Proof,
+    /// What the credential is for, if it is for less than all that the principal may do.
+    pub scopes: Option<Arc<[Scope]>>,
+    /// Who really calls, where it is on behalf of `principal`: a call then needs the rights of both.
+    pub actor: Option<Arc<Caller>>,
+}
+
+impl Caller {
+    /// A caller for itself, with all of its rights.
+    pub fn new(principal: Principal, asserted_groups: Vec<Principal>, proof: Proof) -> Self {
+        Self { principal, asserted_groups, proof, scopes: None, actor: None }
+    }
+
+    /// Whether a scope bounds the caller, or whoever acts for it.
+    pub fn is_scoped(&self) -> bool {
+        self.scopes.is_some() || self.actor.as_ref().is_some_and(|actor| actor.is_scoped())
+    }
 }

@@ -117,6 +117,9 @@ pub struct Event {
     /// Scheme and credential id: `token:tok_…`, `jwt:issuer#jti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// Who called on behalf of `principal`: `service_principal:agent`; `proof` is then of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
     pub request: RequestContext,
     /// The operation's name in the route manifest, or `unknown`.
     pub operation: String,

@@ -69,6 +69,8 @@ privileges! {
     AuditRead = "audit.read",
     /// Give oneself access for minutes, with a written reason.
     BreakGlassUse = "break_glass.use",
+    /// Call on behalf of users, with no more than both may do.
+    PrincipalActFor = "principal.act_for",
     /// On a SQL warehouse: run statements.
     WarehouseUse = "warehouse.use",
     /// On a SQL warehouse: see what others run.

@@ -80,6 +80,7 @@ impl App {
                 time: self.clock.now(),
                 principal: None,
                 proof: None,
+                actor: None,
                 request: RequestContext {
                     source_address: address.filter(|address| !address.is_empty()),
                     ..RequestContext::default()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write};
 
 use super::Config;
-use super::identity::IssuerConfig;
+use super::identity::{FederationConfig, IssuerConfig};
 
 const HEADING: &str = "\
 # Configuration
@@ -20,7 +20,7 @@ file. The key `key` of the section `[section]` is the variable `TRACEGATE__SECTI
 as TOML (a number, `true`, a list) is taken as such, anything else as text. An unknown key and an unknown
 section are errors. All bad values are reported together, at the start, each by its key.
 
-Only `mlflow.url` must be set. Numbers whose unit is not said are counts. A key without a default is off, or
+Nothing must be set. Numbers whose unit is not said are counts. A key without a default is off, or
 does what its line says.
 
 The command line reads two more variables, to talk to a running gateway: `TRACEGATE_URL` and
@@ -71,6 +71,7 @@ fn page() -> String {
         table("[mlflow]", include_str!("mlflow.rs"), "MlflowConfig", &config.mlflow),
         table("[identity]", identity, "IdentityConfig", &config.identity),
         table("[[identity.issuers]]", identity, "IssuerConfig", &IssuerConfig::default()),
+        table("[[identity.federation]]", identity, "FederationConfig", &FederationConfig::default()),
         table("[database]", include_str!("database.rs"), "DatabaseConfig", &config.database),
         table("[policy]", include_str!("policy.rs"), "PolicyConfig", &config.policy),
         table("[audit]", include_str!("audit.rs"), "AuditConfig", &config.audit),
@@ -143,7 +144,7 @@ fn defaults_of(value: &dyn Debug) -> HashMap<String, String> {
 
 fn in_words((key, value): (&str, &str)) -> (String, String) {
     let words = match value {
-        "None" | "[]" | "\"\"" => "–".to_owned(),
+        "None" | "[]" | "{}" | "\"\"" => "–".to_owned(),
         number if number.bytes().all(|byte| byte.is_ascii_digit()) => match number.parse() {
             Ok(number) => format!("{}{}", grouped(number), size_in_words(key, number)),
             Err(_) => number.to_owned(),
@@ -179,7 +180,8 @@ fn kind_in_words(kind: &str) -> String {
         "u32" | "u64" | "usize" => "number",
         "LogFormat" => "`text` or `json`",
         "Vec<String>" => "list of texts",
-        "Vec<IssuerConfig>" => "list of tables",
+        "Vec<IssuerConfig>" | "Vec<FederationConfig>" => "list of tables",
+        "BTreeMap<String, String>" => "table of texts",
         other => panic!("`{other}` has no words; give it some"),
     }
     .to_owned()

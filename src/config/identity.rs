@@ -1,5 +1,6 @@
 //! Who may say who calls: our own tokens always, and the JWT issuers named here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -25,6 +26,21 @@ pub struct IdentityConfig {
     pub clock_skew_seconds: u64,
     /// The issuers whose JWTs are accepted.
     pub issuers: Vec<IssuerConfig>,
+    /// Which tokens of an issuer may be exchanged for one of a service principal: a CI job's, a Kubernetes
+    /// service account's.
+    pub federation: Vec<FederationConfig>,
+    /// How long a person stays signed in with a browser at most (minutes).
+    pub session_minutes: u64,
+    /// After how long without a request a browser's session ends (minutes).
+    pub session_idle_minutes: u64,
+    /// How long a new token may live at most (days). Without it, tokens may be made that do not end.
+    pub token_max_days: Option<u64>,
+    /// How long an access token lives that a service principal gets for its secret or another issuer's token
+    /// (seconds, 60 to 86400).
+    pub access_token_seconds: u64,
+    /// Whether people may have passwords of Tracegate's own, for clients of MLflow's basic-auth. Off: a
+    /// password is not even looked at.
+    pub passwords: bool,
     /// How long a token or a principal's state may be served from memory (seconds, at most 60): the time
     /// in which a revocation reaches the other replicas. This one knows at once.
     pub token_cache_seconds: u64,
@@ -39,6 +55,12 @@ impl Default for IdentityConfig {
             trust_admin_group: false,
             clock_skew_seconds: 60,
             issuers: Vec::new(),
+            federation: Vec::new(),
+            session_minutes: 720,
+            session_idle_minutes: 60,
+            token_max_days: None,
+            access_token_seconds: 3600,
+            passwords: false,
             token_cache_seconds: 5,
         }
     }
@@ -46,7 +68,7 @@ impl Default for IdentityConfig {
 
 /// One `[[identity.issuers]]`: an issuer with public keys (its JWKS, found by discovery if not named) or
 /// with one shared secret.
-#[derive(Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IssuerConfig {
     /// The `iss` claim, exactly.
@@ -66,6 +88,72 @@ pub struct IssuerConfig {
     /// Whether keys may be fetched over plain HTTP from another machine: whoever is on the way can then
     /// be anyone. Loopback needs no permission.
     pub allow_plain_http: bool,
+    /// By what name the sign-in page calls it. By default the issuer's host.
+    pub display_name: Option<String>,
+    /// The id under which the issuer knows Tracegate. With it people can sign in with a browser.
+    pub client_id: Option<String>,
+    /// The secret that goes with `client_id`, unless Tracegate is a public client there.
+    pub client_secret: Option<String>,
+    /// A file that holds that secret; a newline at its end does not count (path).
+    pub client_secret_file: Option<PathBuf>,
+    /// The scopes asked for at sign-in (scope names). By default `openid`, `profile` and `email`; with
+    /// `offline_access` a session can be renewed while nobody looks.
+    pub scopes: Vec<String>,
+    /// The claim that names the user, if other than `identity.username_claim` (claim name).
+    pub username_claim: Option<String>,
+    /// The claim that lists groups, if other than `identity.groups_claim` (claim name).
+    pub groups_claim: Option<String>,
+    /// A claim that lists roles, which become groups too (claim name; `a.b` is `b` within `a`).
+    pub roles_claim: Option<String>,
+    /// The claim that names a service principal, if other than `identity.service_principal_claim` (claim name).
+    pub service_principal_claim: Option<String>,
+    /// What the issuer's groups and roles are called here. With it, groups that are not listed are left out.
+    pub group_names: BTreeMap<String, String>,
+    /// Whether whoever comes with a good token is entered as a principal on first sight. Off: those whom nobody
+    /// entered before are refused.
+    pub enroll: bool,
+}
+
+/// One `[[identity.federation]]`: a rule by which a foreign token stands for a service principal. All that is
+/// said must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FederationConfig {
+    /// The `iss` of an issuer of `[[identity.issuers]]`, whose keys and algorithms count.
+    pub issuer: String,
+    /// The `aud` claims accepted; one of them must be in the token. Not those of people's tokens.
+    pub audience: Vec<String>,
+    /// The `sub` claim, exactly.
+    pub subject: Option<String>,
+    /// Further claims and the text each must have, exactly.
+    pub claims: BTreeMap<String, String>,
+    /// The name of the service principal that it stands for.
+    pub service_principal: String,
+}
+
+impl Default for IssuerConfig {
+    fn default() -> Self {
+        Self {
+            issuer: String::new(),
+            audience: Vec::new(),
+            jwks_url: None,
+            hs256_secret: None,
+            hs256_secret_file: None,
+            algorithms: Vec::new(),
+            allow_plain_http: false,
+            display_name: None,
+            client_id: None,
+            client_secret: None,
+            client_secret_file: None,
+            scopes: Vec::new(),
+            username_claim: None,
+            groups_claim: None,
+            roles_claim: None,
+            service_principal_claim: None,
+            group_names: BTreeMap::new(),
+            enroll: true,
+        }
+    }
 }
 
 impl IssuerConfig {
@@ -184,6 +272,17 @@ impl fmt::Debug for IssuerConfig {
             .field("hs256_secret_file", &self.hs256_secret_file)
             .field("algorithms", &self.algorithms)
             .field("allow_plain_http", &self.allow_plain_http)
+            .field("display_name", &self.display_name)
+            .field("client_id", &self.client_id)
+            .field("client_secret", &self.client_secret.as_ref().map(|_| "[redacted]"))
+            .field("client_secret_file", &self.client_secret_file)
+            .field("scopes", &self.scopes)
+            .field("username_claim", &self.username_claim)
+            .field("groups_claim", &self.groups_claim)
+            .field("roles_claim", &self.roles_claim)
+            .field("service_principal_claim", &self.service_principal_claim)
+            .field("group_names", &self.group_names)
+            .field("enroll", &self.enroll)
             .finish()
     }
 }

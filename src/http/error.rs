@@ -32,6 +32,15 @@ pub enum Refusal {
     /// The state that the change was asked for is no longer there.
     #[error("{0}")]
     Conflict(String),
+    /// SCIM has kinds of its own: `uniqueness` is a conflict, all others are bad requests.
+    #[error("{message}")]
+    Scim { kind: &'static str, message: String },
+    /// The token endpoint's own errors, such as `invalid_grant`.
+    #[error("{message}")]
+    OAuth { error: &'static str, message: String },
+    /// More than a limit allows: which, its value, and who can raise it.
+    #[error("{message}")]
+    Limited { code: &'static str, message: String, retry_after_ms: u64 },
     #[error("{0}")]
     NotOffered(String),
     #[error("no decision can be made now: {0}")]
@@ -50,6 +59,45 @@ pub enum Refusal {
     DiskFull,
     #[error("internal error")]
     Internal(String),
+}
+
+/// In which shape a client expects errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"error_code", "message"}`, Databricks' too.
+    Mlflow,
+    /// RFC 7644, 3.12.
+    Scim,
+    /// RFC 6749, 5.2.
+    OAuth,
+}
+
+impl Shape {
+    /// That of an operation's clients.
+    pub fn of(operation: &str) -> Self {
+        match operation.split('.').next() {
+            Some("scim") => Self::Scim,
+            _ if operation == "oauth.token" => Self::OAuth,
+            _ => Self::Mlflow,
+        }
+    }
+}
+
+fn scim_error(status: u16, refusal: &Refusal, message: &str) -> serde_json::Value {
+    let mut body = serde_json::json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "detail": message,
+        "status": status.to_string(),
+    });
+    let kind = match refusal {
+        Refusal::Scim { kind, .. } => Some(*kind),
+        Refusal::Malformed(_) => Some("invalidValue"),
+        _ => None,
+    };
+    if let Some(kind) = kind {
+        body["scimType"] = kind.into();
+    }
+    body
 }
 
 /// What went wrong with a file of ours.
@@ -148,6 +196,11 @@ impl Refusal {
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
+            Self::Scim { kind: "uniqueness", .. } => (409, "RESOURCE_ALREADY_EXISTS"),
+            Self::Scim { .. } => (400, "INVALID_PARAMETER_VALUE"),
+            Self::OAuth { error: "invalid_client", .. } => (401, "UNAUTHENTICATED"),
+            Self::OAuth { .. } => (400, "INVALID_PARAMETER_VALUE"),
+            Self::Limited { code, .. } => (429, code),
             Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
             Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) | Self::DiskFull => {
                 (503, "TEMPORARILY_UNAVAILABLE")
@@ -158,6 +211,13 @@ impl Refusal {
             }
             Self::Backend(_) => (502, "TEMPORARILY_UNAVAILABLE"),
             Self::Internal(_) => (500, "INTERNAL_ERROR"),
+        }
+    }
+
+    fn oauth_code(&self) -> Option<&'static str> {
+        match self {
+            Self::OAuth { error, .. } => Some(error),
+            _ => None,
         }
     }
 
@@ -174,7 +234,7 @@ impl Refusal {
     }
 
     /// The answer in the clients' own error shape.
-    pub fn into_reply(self, decision_id: &str) -> Reply {
+    pub fn into_reply(self, decision_id: &str, shape: Shape) -> Reply {
         let (status, code) = self.parts();
         if let Self::Internal(detail) = &self {
             tracing::error!(detail, decision_id, "a call failed inside Tracegate");
@@ -182,18 +242,36 @@ impl Refusal {
         let mut headers = Headers::new();
         headers.push("content-type", "application/json");
         match &self {
-            Self::Unauthenticated(_) => {
+            Self::Unauthenticated(_) | Self::OAuth { error: "invalid_client", .. } => {
                 headers.push("www-authenticate", "Basic realm=\"tracegate\"");
                 headers.push("www-authenticate", "Bearer realm=\"tracegate\"");
             }
-            Self::Backend(BackendError::Overloaded { retry_after_ms }) => {
+            Self::Backend(BackendError::Overloaded { retry_after_ms })
+            | Self::Limited { retry_after_ms, .. } => {
                 headers.push("retry-after", &retry_after_ms.div_ceil(1000).max(1).to_string());
             }
             _ if status == 503 => headers.push("retry-after", "1"),
             _ => {}
         }
         let message = format!("{self} (decision {decision_id})");
-        let body = serde_json::json!({ "error_code": code, "message": message });
+        let body = match shape {
+            Shape::Mlflow => serde_json::json!({ "error_code": code, "message": message }),
+            Shape::Scim => {
+                headers.set("content-type", "application/scim+json");
+                scim_error(status, &self, &message)
+            }
+            Shape::OAuth => {
+                headers.set("cache-control", "no-store");
+                let error = self.oauth_code().unwrap_or(match status {
+                    401 => "invalid_client",
+                    403 => "unauthorized_client",
+                    400 | 413 => "invalid_request",
+                    503 => "temporarily_unavailable",
+                    _ => "server_error",
+                });
+                serde_json::json!({ "error": error, "error_description": message })
+            }
+        };
         Reply { status, headers, body: Body::memory(body.to_string()) }
     }
 }
@@ -205,7 +283,7 @@ mod tests {
     #[test]
     fn a_change_for_a_version_that_has_gone_is_a_conflict_and_a_bad_one_is_the_callers_fault() {
         let moved = StoreError::Moved { expected: 3, current: 5 };
-        let reply = Refusal::from(moved).into_reply("d");
+        let reply = Refusal::from(moved).into_reply("d", Shape::Mlflow);
         assert_eq!(reply.status, 409);
         let step = StoreError::Step { index: 7, problem: Box::new(StoreError::LastAdministrator) };
         let refusal = Refusal::from(step);

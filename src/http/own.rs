@@ -19,21 +19,30 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use super::error::Refusal;
+use super::error::{Refusal, Shape};
 use super::trail::Trail;
 use super::{convert, pages};
-use crate::access::Check;
+use crate::access::{Caller, Check};
 use crate::app::App;
 use crate::backend::Backend;
 use crate::policy::managing;
 use crate::store::audit_index::Subject;
-use crate::wire::{Body, Headers, Reply};
+use crate::wire::{Body, BodyStream, Head, Headers, Reply};
 
 /// Bodies of our own API are small, in bytes.
-const BODY_LIMIT: u64 = 1024 * 1024;
+pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
 
 /// Answers an operation of our own API. Its coarse needs are already decided.
 pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
+    let family = call.operation.name.split('.').next().unwrap_or_default();
+    match family {
+        "browser" => return super::browser::answer(call, trail).await,
+        "oauth" => return super::oauth::answer(call, trail).await,
+        "scim" => return super::scim::answer(call, trail).await,
+        "permissions" => return super::permissions::answer(call, trail).await,
+        "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
+        _ => {}
+    }
     let object = match call.operation.name.as_str() {
         "tracegate.policy.export" => return policy::export(call).await,
         "tracegate.policy.casbin" => return policy::casbin(call).await,
@@ -89,6 +98,48 @@ pub(super) fn question(call: &Call<'_>) -> BTreeMap<String, String> {
     pairs.iter().take(MOST).map(told).collect()
 }
 
+/// An operation that needs no caller and is recorded all the same: signing in, asking for a token.
+pub(super) struct Open<'a> {
+    pub app: &'a Arc<App>,
+    /// Who sent a credential along; it was good.
+    pub caller: Option<&'a Caller>,
+    pub operation: &'a str,
+    pub head: Head,
+    pub stream: BodyStream,
+    pub length: Option<u64>,
+}
+
+impl Open<'_> {
+    /// The body as it was sent, which is small.
+    pub async fn body(&mut self) -> Result<bytes::Bytes, Refusal> {
+        let too_large = || Refusal::Oversized { what: "body", limit: BODY_LIMIT, name: "own_body_bytes" };
+        if self.length.is_some_and(|length| length > BODY_LIMIT) {
+            return Err(too_large());
+        }
+        let stream = std::mem::replace(&mut self.stream, Box::pin(futures_util::stream::empty()));
+        let bytes = convert::collect(stream, BODY_LIMIT).await;
+        bytes.map_err(|error| Refusal::Client(error.to_string()))?.ok_or_else(too_large)
+    }
+}
+
+/// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
+pub(super) fn is_for_scoped(operation: &str) -> bool {
+    matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+}
+
+/// Whether an operation that needs no caller is recorded.
+pub(super) fn is_open(operation: &str) -> bool {
+    operation.starts_with("oauth.") || operation.starts_with("browser.")
+}
+
+pub(super) async fn open(open: Open<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    match open.operation.split('.').next() {
+        Some("oauth") => super::oauth::open(open, trail).await,
+        Some("browser") => super::browser::open(open, trail).await,
+        _ => Err(Refusal::UnknownEndpoint),
+    }
+}
+
 /// Answers an operation that needs no caller.
 pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &str) -> Reply {
     match operation {
@@ -100,7 +151,7 @@ pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &st
             Reply { status: 200, headers, body: Body::memory(app.metrics.encode()) }
         }
         "tracegate.openapi" => plain(200, &openapi::document(&app.manifest)),
-        _ => Refusal::UnknownEndpoint.into_reply("none"),
+        _ => Refusal::UnknownEndpoint.into_reply("none", Shape::Mlflow),
     }
 }
 
@@ -130,7 +181,7 @@ fn plain(status: u16, body: &Value) -> Reply {
 }
 
 /// The JSON object that was sent to our own API.
-async fn sent(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn sent(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
     sent_within(call, BODY_LIMIT, "own_body_bytes").await
 }
 
@@ -152,18 +203,18 @@ async fn sent_within(
 }
 
 /// The sent object as a type whose unknown and missing fields are named.
-async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Refusal> {
+pub(super) async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>) -> Result<T, Refusal> {
     let object = sent(call).await?;
     serde_json::from_value(Value::Object(object))
         .map_err(|error| crate::wire::Malformed::new("body", error.to_string()).into())
 }
 
 /// Demands a check in the middle of an own operation.
-fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
+pub(super) fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
     if call.allows(check.clone())? { Ok(()) } else { Err(call.denied(check.privilege, &check.securable)) }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+pub(super) fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(object) => object,
         other => Map::from_iter([("value".to_owned(), other)]),

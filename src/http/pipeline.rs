@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::Instrument;
 
 use super::call::Call;
-use super::error::Refusal;
+use super::error::{Refusal, Shape};
 use super::trail::Trail;
 use super::{convert, handle, own, signed};
 use crate::access::{Durability, Outcome, Sight};
@@ -41,7 +41,7 @@ async fn panicked(app: &Arc<App>, request: &HttpRequest, detail: &str) -> HttpRe
     let refusal = Refusal::Internal(detail.to_owned());
     let recorded = trail.refuse(&refusal.to_string(), refusal.outcome(), refusal.status()).await;
     let refusal = recorded.map_or_else(Refusal::from, |()| refusal);
-    decorated(refusal.into_reply(&decision_id), &decision_id, version)
+    decorated(refusal.into_reply(&decision_id, Shape::Mlflow), &decision_id, version)
 }
 
 /// Answers one request. Whatever happens inside, the answer has the clients' error shape, the decision
@@ -65,12 +65,12 @@ async fn answer(
         let mut trail = Trail::new(app, context);
         let decision_id = trail.decision_id().to_owned();
         let outcome = run(app, backend, &request, payload, &mut trail).await;
-        let version = trail.policy_version();
+        let (version, shape) = (trail.policy_version(), Shape::of(trail.operation_name()));
         let reply = match outcome {
             Ok(Answer::Unrecorded(reply)) => reply,
             Ok(Answer::Recorded(reply)) => match trail.complete(reply).await {
                 Ok(reply) => reply,
-                Err(error) => Refusal::from(error).into_reply(&decision_id),
+                Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
             },
             Err(refusal) => {
                 tracing::info!(decision_id, status = refusal.status(), reason = %refusal, "refused");
@@ -78,8 +78,8 @@ async fn answer(
                     trail.refused();
                 }
                 match record_refusal(app, trail, &refusal).await {
-                    Ok(()) => refusal.into_reply(&decision_id),
-                    Err(error) => Refusal::from(error).into_reply(&decision_id),
+                    Ok(()) => refusal.into_reply(&decision_id, shape),
+                    Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }
             }
         };
@@ -165,6 +165,13 @@ async fn run(
         return Err(Refusal::Audit);
     }
     if operation.access == Access::Public {
+        if operation.handling == Handling::Own && own::is_open(&operation.name) {
+            let (decision, _) = app.policy.view()?.authorize(None, &Requirement::Public)?;
+            trail.decision(&decision);
+            let caller = caller.as_ref();
+            let open = own::Open { app, caller, operation: &operation.name, head, stream, length };
+            return Ok(Answer::Recorded(own::open(open, trail).await?));
+        }
         return public(app, backend, head, &matched, trail).await;
     }
     let Some(caller) = &caller else {
@@ -178,6 +185,13 @@ async fn run(
         return Err(Refusal::NotOffered(format!(
             "`{}` hands out URLs of the store, which would go round access control; \
              use the artifact proxy instead",
+            operation.name
+        )));
+    }
+    if caller.is_scoped() && operation.handling == Handling::Own && !own::is_for_scoped(&operation.name) {
+        // A token for less must not make one for more.
+        return Err(Refusal::Denied(format!(
+            "this token is for some privileges alone, and `{}` is not among them; use one without scopes",
             operation.name
         )));
     }

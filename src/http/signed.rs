@@ -3,10 +3,12 @@
 //!
 //! The seal travels in a header beside the URL, where no log of paths shows it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
-use crate::access::{Caller, Principal, Proof, Scheme};
+use crate::access::{Caller, Principal, Proof, Scheme, Scope};
 use crate::app::App;
 use crate::clock::UnixMillis;
 use crate::seal::{NotOurs, Sealer};
@@ -20,12 +22,42 @@ const LIFETIME_MS: i64 = 3_600_000;
 
 #[derive(Serialize, Deserialize)]
 struct Signed {
-    principal: String,
+    caller: SignedCaller,
+    expires_at: i64,
+}
+
+/// All that decides what a caller may do, so that a URL never stands for more than who asked for it.
+#[derive(Serialize, Deserialize)]
+struct SignedCaller {
+    principal: Principal,
     /// Groups that the first credential asserted.
-    groups: Vec<String>,
+    groups: Vec<Principal>,
     /// The credential that the URL was asked for with.
     credential: String,
-    expires_at: i64,
+    scopes: Option<Vec<Scope>>,
+    actor: Option<Box<SignedCaller>>,
+}
+
+impl SignedCaller {
+    fn of(caller: &Caller) -> Self {
+        Self {
+            principal: caller.principal.clone(),
+            groups: caller.asserted_groups.clone(),
+            credential: caller.proof.credential.clone(),
+            scopes: caller.scopes.as_ref().map(|scopes| scopes.to_vec()),
+            actor: caller.actor.as_ref().map(|actor| Box::new(Self::of(actor))),
+        }
+    }
+
+    fn into_caller(self) -> Caller {
+        Caller {
+            principal: self.principal,
+            asserted_groups: self.groups,
+            proof: Proof { scheme: Scheme::SignedUrl, credential: self.credential },
+            scopes: self.scopes.map(Arc::from),
+            actor: self.actor.map(|actor| Arc::new(actor.into_caller())),
+        }
+    }
 }
 
 /// Signs `method` of `target` (path and query as they will be sent) for a caller.
@@ -55,12 +87,7 @@ fn seal(
     target: &str,
     now: UnixMillis,
 ) -> Result<String, NotOurs> {
-    let signed = Signed {
-        principal: caller.principal.to_string(),
-        groups: caller.asserted_groups.iter().map(Principal::to_string).collect(),
-        credential: caller.proof.credential.clone(),
-        expires_at: now.0 + LIFETIME_MS,
-    };
+    let signed = Signed { caller: SignedCaller::of(caller), expires_at: now.0 + LIFETIME_MS };
     sealer.seal(&context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
@@ -77,12 +104,7 @@ fn open(
     if signed.expires_at <= now.0 {
         return Err("has expired; begin the upload again");
     }
-    let principal = |text: &String| text.parse::<Principal>().map_err(|_| FOREIGN);
-    Ok(Caller {
-        principal: principal(&signed.principal)?,
-        asserted_groups: signed.groups.iter().map(principal).collect::<Result<_, _>>()?,
-        proof: Proof { scheme: Scheme::SignedUrl, credential: signed.credential },
-    })
+    Ok(signed.caller.into_caller())
 }
 
 fn context(method: Method, target: &str) -> String {
@@ -96,11 +118,9 @@ mod tests {
     #[test]
     fn a_signature_is_for_one_request_of_one_caller_and_for_an_hour() {
         let sealer = Sealer::new(&[3; 32]);
-        let caller = Caller {
-            principal: Principal::user("ann").unwrap(),
-            asserted_groups: vec![Principal::group("staff").unwrap()],
-            proof: Proof { scheme: Scheme::Token, credential: "tok_1".to_owned() },
-        };
+        let proof = Proof { scheme: Scheme::Token, credential: "tok_1".to_owned() };
+        let caller =
+            Caller::new(Principal::user("ann").unwrap(), vec![Principal::group("staff").unwrap()], proof);
         let target = "/api/tracegate/v1/multipart/1/a?upload_id=u&part_number=1";
         let signature = seal(&sealer, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
         let open = |method, target: &str, now| open(&sealer, &signature, method, target, UnixMillis(now));

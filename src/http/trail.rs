@@ -41,6 +41,7 @@ impl Trail {
             time: app.clock.now(),
             principal: None,
             proof: None,
+            actor: None,
             request,
             operation: "unknown".to_owned(),
             securables: Vec::new(),
@@ -78,11 +79,17 @@ impl Trail {
 
     pub fn caller(&mut self, caller: &Caller) {
         self.event.principal = Some(caller.principal.to_string());
-        self.event.proof = Some(format!("{}:{}", caller.proof.scheme.as_str(), caller.proof.credential));
+        self.event.actor = caller.actor.as_ref().map(|actor| actor.principal.to_string());
+        let proof = &caller.actor.as_deref().unwrap_or(caller).proof;
+        self.event.proof = Some(format!("{}:{}", proof.scheme.as_str(), proof.credential));
     }
 
     pub fn operation(&mut self, name: &str) {
         name.clone_into(&mut self.event.operation);
+    }
+
+    pub fn operation_name(&self) -> &str {
+        &self.event.operation
     }
 
     /// Where the request said it goes, once that has one reading.

@@ -38,11 +38,8 @@ impl Mapping {
             Some(id) => format!("{issuer}#{id}"),
             None => format!("{issuer}#{}", hex::encode(&digest[..8])),
         };
-        Ok(Caller {
-            principal: self.principal(claims)?,
-            asserted_groups: self.groups(claims)?,
-            proof: Proof { scheme: Scheme::Jwt, credential },
-        })
+        let proof = Proof { scheme: Scheme::Jwt, credential };
+        Ok(Caller::new(self.principal(claims)?, self.groups(claims)?, proof))
     }
 
     fn principal(&self, claims: &Map<String, Value>) -> Result<Principal, IdentityError> {

@@ -46,11 +46,8 @@ impl Tokens {
         let record = self.find(&credential.secret).await?;
         self.check(&record)?;
         self.touch(&record.id);
-        Ok(Some(Caller {
-            principal: record.principal.clone(),
-            asserted_groups: Vec::new(),
-            proof: Proof { scheme: Scheme::Token, credential: record.id.clone() },
-        }))
+        let proof = Proof { scheme: Scheme::Token, credential: record.id.clone() };
+        Ok(Some(Caller::new(record.principal.clone(), Vec::new(), proof)))
     }
 
     pub async fn issue(

@@ -19,6 +19,8 @@ pub struct PrivilegeSet(u128);
 
 impl PrivilegeSet {
     pub const EMPTY: Self = Self(0);
+    /// What nothing narrows.
+    pub const EVERYTHING: Self = Self(u128::MAX);
 
     pub fn of(privileges: impl IntoIterator<Item = Privilege>) -> Self {
         privileges.into_iter().fold(Self::EMPTY, |set, privilege| set.with(privilege))

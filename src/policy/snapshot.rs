@@ -163,6 +163,21 @@ impl Snapshot {
         self.rows.get(securable).map(|row| row.parent).filter(|parent| *parent != NONE)
     }
 
+    /// Whether a securable is another one or lies below it, wherever it was put.
+    pub fn lies_in(&self, securable: &Securable, above: &Securable) -> bool {
+        let mut current = Some(securable.clone());
+        while let Some(one) = current {
+            if one == *above {
+                return true;
+            }
+            current = match self.securable_index(&one) {
+                Some(index) => self.parent_of(index).and_then(|parent| self.rows.names.name(parent).cloned()),
+                None => one.parent(),
+            };
+        }
+        false
+    }
+
     /// Whether a securable was put elsewhere than its name says.
     pub(super) fn is_placed(&self, securable: &Securable) -> bool {
         let Some(index) = self.securable_index(securable) else { return false };

@@ -10,11 +10,8 @@ use crate::clock::{ManualClock, UnixMillis};
 use crate::store::PolicyState;
 
 fn caller(text: &str) -> Caller {
-    Caller {
-        principal: text.parse().unwrap(),
-        asserted_groups: Vec::new(),
-        proof: Proof { scheme: Scheme::Token, credential: "t".to_owned() },
-    }
+    let proof = Proof { scheme: Scheme::Token, credential: "t".to_owned() };
+    Caller::new(text.parse().unwrap(), Vec::new(), proof)
 }
 
 fn grant(id: i64, principal: &str, securable: &str, privilege: &str, effect: Effect) -> Grant {
@@ -321,3 +318,4 @@ fn casbins_own_enforcer_agrees_when_it_is_given_the_whole_policy() {
 
 mod catalog;
 mod mismatches;
+mod narrowing;

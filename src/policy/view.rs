@@ -9,7 +9,7 @@ use super::question::{Answer, Question};
 use super::snapshot::Snapshot;
 use super::watch::Watch;
 use crate::access::{
-    Caller, Check, Decision, Effect, ExperimentId, GrantId, Privilege, SecurableKind, Verdict,
+    Caller, Check, Decision, Effect, ExperimentId, GrantId, Privilege, Securable, SecurableKind, Verdict,
 };
 use crate::clock::UnixMillis;
 
@@ -41,23 +41,28 @@ impl View {
         &self.snapshot
     }
 
-    /// Whether the caller administers Tracegate.
+    /// Whether the caller administers Tracegate, with nothing that narrows it.
     pub fn is_admin(&self, caller: &Caller) -> bool {
         self.snapshot.subject_of(caller).is_admin()
+            && caller.scopes.is_none()
+            && caller.actor.as_ref().is_none_or(|actor| self.is_admin(actor))
     }
 
     /// Whether every check is allowed; the first that is not is named. No checks: denied.
     pub fn decide(&self, caller: &Caller, checks: &[Check]) -> Result<Decision, Unavailable> {
         let mut decision = self.plain(Verdict::Deny);
-        let question = Question::new(&self.snapshot, caller, self.now);
-        for check in checks {
-            let answer = self.answer(&question, caller, check)?;
-            if !answer.allowed {
-                decision.deciding = answer.deciding;
-                decision.refused = Some(check.clone());
-                return Ok(decision);
+        // Whoever acts for somebody needs the rights of both, each within its scopes.
+        for one in with_actors(caller) {
+            let question = Question::new(&self.snapshot, one, self.now);
+            for check in checks {
+                let answer = self.answer(&question, one, check)?;
+                if !answer.allowed || !self.in_scope(one, check) {
+                    decision.deciding = if answer.allowed { Vec::new() } else { answer.deciding };
+                    decision.refused = Some(check.clone());
+                    return Ok(decision);
+                }
+                decision.deciding.extend(answer.deciding);
             }
-            decision.deciding.extend(answer.deciding);
         }
         if !checks.is_empty() {
             decision.verdict = Verdict::Allow;
@@ -69,11 +74,18 @@ impl View {
 
     /// Whether one check is allowed.
     pub fn allows(&self, caller: &Caller, check: Check) -> Result<bool, Unavailable> {
-        if self.watch.distrusted() {
-            let question = Question::new(&self.snapshot, caller, self.now);
-            return Ok(self.answer(&question, caller, &check)?.allowed);
+        for one in with_actors(caller) {
+            let allowed = if self.watch.distrusted() {
+                let question = Question::new(&self.snapshot, one, self.now);
+                self.answer(&question, one, &check)?.allowed
+            } else {
+                self.quickly(one, &check)
+            };
+            if !allowed || !self.in_scope(one, &check) {
+                return Ok(false);
+            }
         }
-        Ok(self.quickly(caller, &check))
+        Ok(true)
     }
 
     /// Decides a requirement; the permit is there exactly when the verdict is allow.
@@ -84,7 +96,9 @@ impl View {
     ) -> Result<(Decision, Option<Permit>), Unavailable> {
         let decision = match (requirement, caller) {
             (Requirement::Public, _) => self.plain(Verdict::Allow),
-            (Requirement::Authenticated, Some(caller)) if !self.snapshot.is_inactive(&caller.principal) => {
+            (Requirement::Authenticated, Some(caller))
+                if with_actors(caller).all(|one| !self.snapshot.is_inactive(&one.principal)) =>
+            {
                 self.plain(Verdict::Allow)
             }
             (Requirement::All(checks), Some(caller)) => self.decide(caller, checks)?,
@@ -96,8 +110,26 @@ impl View {
     }
 
     /// Everything that a caller may do to a securable.
-    pub fn effective(&self, caller: &Caller, securable: &crate::access::Securable) -> PrivilegeSet {
+    pub fn effective(&self, caller: &Caller, securable: &Securable) -> PrivilegeSet {
+        with_actors(caller)
+            .map(|one| self.own_rights(one, securable).both(self.scope_of(one, securable)))
+            .fold(PrivilegeSet::EVERYTHING, PrivilegeSet::both)
+    }
+
+    /// What the caller's principal may do, whatever narrows the caller.
+    fn own_rights(&self, caller: &Caller, securable: &Securable) -> PrivilegeSet {
         self.snapshot.effective_of(&self.snapshot.subject_of(caller), securable, self.now)
+    }
+
+    /// What the caller's scopes leave of the rights on a securable.
+    fn scope_of(&self, caller: &Caller, securable: &Securable) -> PrivilegeSet {
+        let Some(scopes) = &caller.scopes else { return PrivilegeSet::EVERYTHING };
+        let reaching = scopes.iter().filter(|scope| self.snapshot.lies_in(securable, &scope.securable));
+        reaching.fold(PrivilegeSet::EMPTY, |set, scope| set.union(self.snapshot.levels.set(scope.privilege)))
+    }
+
+    fn in_scope(&self, caller: &Caller, check: &Check) -> bool {
+        caller.scopes.is_none() || self.scope_of(caller, &check.securable).has(check.privilege)
     }
 
     /// Which experiments a caller has `privilege` on, if grants alone can tell.
@@ -140,18 +172,18 @@ impl View {
         Ok(Listed::Only(found))
     }
 
-    /// The levels that give a privilege, least first.
     /// Whether a level, `ALL` or a privilege by its name gives a privilege.
     pub fn gives(&self, named: &str, privilege: Privilege) -> bool {
         self.snapshot.levels.gives(named, privilege)
     }
 
+    /// The levels that give a privilege, least first.
     pub fn levels_giving(&self, privilege: Privilege) -> Vec<&'static str> {
         self.snapshot.levels.giving(privilege)
     }
 
     fn quickly(&self, caller: &Caller, check: &Check) -> bool {
-        let allowed = self.effective(caller, &check.securable).has(check.privilege);
+        let allowed = self.own_rights(caller, &check.securable).has(check.privilege);
         self.watch.made(&self.snapshot, caller, check, self.now, allowed);
         allowed
     }
@@ -172,4 +204,9 @@ impl View {
         let deciding: Vec<GrantId> = Vec::new();
         Decision { verdict, deciding, refused: None, policy_version: self.version() }
     }
+}
+
+/// The caller, and who acts for it, as many as there are.
+fn with_actors(caller: &Caller) -> impl Iterator<Item = &Caller> {
+    std::iter::successors(Some(caller), |one| one.actor.as_deref())
 }

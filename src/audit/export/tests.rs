@@ -14,6 +14,7 @@ fn event() -> Event {
         time: UnixMillis(1_767_225_600_123),
         principal: Some("user:ann@example.com".into()),
         proof: Some("token:tok_1".into()),
+        actor: None,
         request: RequestContext {
             source_address: Some("192.0.2.1".into()),
             user_agent: Some("odd|agent=1\nnext \\ \"line\"".into()),
@@ -50,6 +51,7 @@ fn refused() -> Event {
     Event {
         principal: None,
         proof: None,
+        actor: None,
         request: RequestContext { method: "POST".into(), path: "/x".into(), ..Default::default() },
         operation: "unknown".into(),
         decision: Verdict::Deny,

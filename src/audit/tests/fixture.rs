@@ -22,6 +22,7 @@ pub fn event(number: usize) -> Event {
         time: UnixMillis(1_000 + number as i64),
         principal: Some("user:ann".into()),
         proof: Some("token:tok_1".into()),
+        actor: None,
         request: RequestContext {
             request_id: format!("r{number}"),
             method: "GET".into(),

@@ -69,10 +69,12 @@ async fn explained(
 /// Groups that only a credential asserts are known for the caller alone.
 fn as_caller(call: &Call<'_>, principal: Principal) -> Caller {
     if principal == call.caller.principal {
-        return call.caller.clone();
+        // What policy says of the principal; what narrows this call stands in `whoami`.
+        let caller = call.caller;
+        return Caller::new(principal, caller.asserted_groups.clone(), caller.proof.clone());
     }
     let proof = Proof { scheme: Scheme::Token, credential: "explained".to_owned() };
-    Caller { principal, asserted_groups: Vec::new(), proof }
+    Caller::new(principal, Vec::new(), proof)
 }
 
 /// One's own decisions, or with `audit.read` those of others: of what the call needed, the first thing that is

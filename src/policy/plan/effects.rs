@@ -189,11 +189,9 @@ fn stand_in(index: u32, name: &Principal) -> Caller {
     // No principal has an empty name.
     let nobody = Principal { kind: PrincipalKind::User, name: String::new() };
     match name.kind {
-        PrincipalKind::Group if index == USERS => {
-            Caller { principal: nobody, asserted_groups: Vec::new(), proof }
-        }
-        PrincipalKind::Group => Caller { principal: nobody, asserted_groups: vec![name.clone()], proof },
-        _ => Caller { principal: name.clone(), asserted_groups: Vec::new(), proof },
+        PrincipalKind::Group if index == USERS => Caller::new(nobody, Vec::new(), proof),
+        PrincipalKind::Group => Caller::new(nobody, vec![name.clone()], proof),
+        _ => Caller::new(name.clone(), Vec::new(), proof),
     }
 }
 

@@ -64,7 +64,7 @@ fn reason(policy: &Snapshot, principal: &Principal, check: &Check, allowed: bool
         return format!("`{}` means nothing on a {}", check.privilege, check.securable.kind.as_str());
     };
     let proof = Proof { scheme: Scheme::Token, credential: "expected".to_owned() };
-    let caller = Caller { principal: principal.clone(), asserted_groups: Vec::new(), proof };
+    let caller = Caller::new(principal.clone(), Vec::new(), proof);
     let question = Question::new(policy, &caller, now);
     let rules_of = |part: &Check, effect: Effect| -> Option<Rule> {
         let in_force = |rule: &Rule| rule.effect == effect && rule.expires_at.is_none_or(|end| now < end);

@@ -80,7 +80,7 @@ fn trusted(watch: &Watch) -> Found {
 
 fn caller(principal: &Principal, asserted_groups: Vec<Principal>) -> access::Caller {
     let proof = Proof { scheme: Scheme::Token, credential: "proof".to_owned() };
-    access::Caller { principal: principal.clone(), asserted_groups, proof }
+    access::Caller::new(principal.clone(), asserted_groups, proof)
 }
 
 impl Checker {

@@ -32,6 +32,7 @@ fn event(seq: u64) -> Event {
         time: UnixMillis(1_000 + (seq / 2) as i64),
         principal: Some(if seq.is_multiple_of(2) { "user:ann" } else { "user:ben" }.into()),
         proof: None,
+        actor: None,
         request: RequestContext::default(),
         operation: if seq < 10 { "getTrace" } else { "searchTraces" }.into(),
         securables: vec![format!("experiment:{}", seq % 4), format!("experiment:{}", seq % 4)],

@@ -181,14 +181,10 @@ fn brute(before: &Snapshot, after: &Snapshot, groups: bool) -> (Vec<Pair>, Vec<P
         let nobody = Principal { kind: PrincipalKind::User, name: String::new() };
         let proof = Proof { scheme: Scheme::Token, credential: String::new() };
         let caller = match (who.kind, who.name.as_str()) {
-            (PrincipalKind::Group, "users") => {
-                Caller { principal: nobody, asserted_groups: Vec::new(), proof }
-            }
+            (PrincipalKind::Group, "users") => Caller::new(nobody, Vec::new(), proof),
             (PrincipalKind::Group, _) if !groups => continue,
-            (PrincipalKind::Group, _) => {
-                Caller { principal: nobody, asserted_groups: vec![who.clone()], proof }
-            }
-            _ => Caller { principal: who.clone(), asserted_groups: Vec::new(), proof },
+            (PrincipalKind::Group, _) => Caller::new(nobody, vec![who.clone()], proof),
+            _ => Caller::new(who.clone(), Vec::new(), proof),
         };
         for (_, on) in after.securables() {
             let effective = |policy: &Snapshot| policy.effective_of(&policy.subject_of(&caller), on, NOW);

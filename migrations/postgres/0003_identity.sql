@@ -1,0 +1,114 @@
+-- What directories (SCIM) and administrators say of principals beside their names. `number` is the id by which
+-- SCIM and MLflow's accounts name one; it is never given again.
+CREATE TABLE directory (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    principal TEXT NOT NULL UNIQUE REFERENCES principals (id),
+    display_name TEXT,
+    external_id TEXT,
+    attributes TEXT NOT NULL DEFAULT '{}',
+    changed_at_ms BIGINT NOT NULL
+);
+
+-- Deleted principals keep their row, inactive and without grants: records speak of them, and nobody who comes
+-- later by the same name is them until an administrator says so.
+ALTER TABLE principals ADD COLUMN deleted_at_ms BIGINT;
+
+-- What a token is for, if for less than all (JSON); `personal` tokens are made by people, `oauth` ones by the
+-- token endpoint, of the client secret or trust rule in `source`.
+ALTER TABLE tokens ADD COLUMN kind TEXT NOT NULL DEFAULT 'personal';
+ALTER TABLE tokens ADD COLUMN scopes TEXT;
+ALTER TABLE tokens ADD COLUMN source TEXT;
+
+CREATE INDEX tokens_by_source ON tokens (source) WHERE source IS NOT NULL;
+CREATE INDEX tokens_by_end ON tokens (expires_at_ms) WHERE kind = 'oauth';
+
+-- Several secrets of one service principal are good at once, so that they can be rotated.
+CREATE TABLE client_secrets (
+    id TEXT NOT NULL PRIMARY KEY,
+    hash BYTEA NOT NULL UNIQUE,
+    principal TEXT NOT NULL REFERENCES principals (id),
+    created_at_ms BIGINT NOT NULL,
+    created_by TEXT NOT NULL,
+    expires_at_ms BIGINT,
+    last_used_at_ms BIGINT,
+    revoked_at_ms BIGINT
+);
+
+CREATE INDEX client_secrets_by_principal ON client_secrets (principal);
+
+-- People who signed in with a browser. The cookie's hash is kept, not the cookie; the issuer's tokens are sealed.
+CREATE TABLE sessions (
+    id TEXT NOT NULL PRIMARY KEY,
+    hash BYTEA NOT NULL UNIQUE,
+    principal TEXT NOT NULL REFERENCES principals (id),
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    issuer_session TEXT,
+    groups TEXT NOT NULL,
+    sealed_tokens TEXT NOT NULL,
+    created_at_ms BIGINT NOT NULL,
+    last_used_at_ms BIGINT NOT NULL,
+    refresh_at_ms BIGINT,
+    expires_at_ms BIGINT NOT NULL,
+    ended_at_ms BIGINT,
+    ended_why TEXT,
+    source_address TEXT,
+    user_agent TEXT
+);
+
+CREATE INDEX sessions_by_principal ON sessions (principal);
+CREATE INDEX sessions_by_subject ON sessions (issuer, subject);
+CREATE INDEX sessions_by_end ON sessions (expires_at_ms);
+
+-- Only with `identity.passwords`: a slow, salted hash in the form in which MLflow keeps its own.
+CREATE TABLE passwords (
+    principal TEXT NOT NULL PRIMARY KEY REFERENCES principals (id),
+    hash TEXT NOT NULL,
+    changed_at_ms BIGINT NOT NULL,
+    changed_by TEXT NOT NULL
+);
+
+CREATE TABLE access_requests (
+    id TEXT NOT NULL PRIMARY KEY,
+    principal TEXT NOT NULL REFERENCES principals (id),
+    securable TEXT NOT NULL,
+    privilege TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    duration_ms BIGINT,
+    asked_at_ms BIGINT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'refused', 'withdrawn', 'expired')),
+    decided_by TEXT,
+    decided_at_ms BIGINT,
+    decision_reason TEXT,
+    grant_id BIGINT
+);
+
+CREATE INDEX access_requests_by_securable ON access_requests (securable, state);
+CREATE INDEX access_requests_by_principal ON access_requests (principal);
+
+-- That somebody looked at a grant and said that it is right.
+CREATE TABLE access_reviews (
+    grant_id BIGINT NOT NULL PRIMARY KEY,
+    reviewed_by TEXT NOT NULL,
+    reviewed_at_ms BIGINT NOT NULL,
+    reason TEXT
+);
+
+-- How much of something: of all on a securable (`principal` empty), or of one principal on it.
+CREATE TABLE usage_limits (
+    securable TEXT NOT NULL,
+    principal TEXT NOT NULL DEFAULT '',
+    name TEXT NOT NULL,
+    value BIGINT NOT NULL,
+    set_by TEXT NOT NULL,
+    set_at_ms BIGINT NOT NULL,
+    PRIMARY KEY (securable, principal, name)
+);
+
+-- What was used of a limit in one second or other span of time, over all replicas.
+CREATE TABLE usage_counts (
+    subject TEXT NOT NULL,
+    span_start_ms BIGINT NOT NULL,
+    used BIGINT NOT NULL,
+    PRIMARY KEY (subject, span_start_ms)
+);

@@ -1,0 +1,11 @@
+//! SCIM 2.0: users, groups and service principals, as identity providers and databricks-sdk keep them.
+
+use super::call::Call;
+use super::error::Refusal;
+use super::trail::Trail;
+use crate::wire::Reply;
+
+/// What a caller may ask.
+pub(super) async fn answer(_call: &mut Call<'_>, _trail: &Trail) -> Result<Reply, Refusal> {
+    Err(Refusal::UnknownEndpoint)
+}
