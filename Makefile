@@ -14,6 +14,7 @@ export CARGO_TARGET_DIR
 
 CLIENTS_3 := $(CACHE)/clients-3.17
 CLIENTS_2 := $(CACHE)/clients-2.22
+CLIENTS_API := $(CACHE)/clients-api
 DEBUG_BINARY := $(CARGO_TARGET_DIR)/debug/tracegate
 RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
 
@@ -30,7 +31,7 @@ export DO_NOT_TRACK := true
 help:
 	@printf '%s\n' \
 	  'make demo    Tracegate with a store of its own, and callers to try (DEMO_ARGS="--port 8080")' \
-	  'make test    unit and integration tests, the route comparison, and real MLflow 3.17 and 2.22 clients' \
+	  'make test    unit and integration tests, routes, our API as described, and real clients' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
 	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
@@ -52,8 +53,8 @@ demo: rust
 
 # --- tests --------------------------------------------------------------------------------
 
-.PHONY: test test-rust test-routes test-clients test-conformance
-test: test-rust test-routes test-clients test-conformance
+.PHONY: test test-rust test-routes test-api test-clients test-conformance
+test: test-rust test-routes test-api test-clients test-conformance
 
 # The store's tests start a PostgreSQL of their own, from the server programs on PATH. The second half runs the
 # publication of policy through the interleavings of its threads.
@@ -68,6 +69,11 @@ test-routes: clients-3 rust
 	mkdir -p "$(CACHE)"
 	"$(DEBUG_BINARY)" routes --json >"$(CACHE)/routes.json"
 	"$(CLIENTS_3)/bin/python" tests/routes/compare_routes.py "$(CACHE)/routes.json"
+
+# Our own API as it describes itself, asked by schemathesis.
+test-api: clients-api rust
+	cargo build --bin tracegate
+	TRACEGATE_BIN="$(DEBUG_BINARY)" "$(CLIENTS_API)/bin/python" tests/api/conformance.py $(API_ARGS)
 
 # Real MLflow clients, through a real Tracegate, to a real MLflow server.
 test-clients: clients-3 clients-2 rust
@@ -165,16 +171,19 @@ bench-audit: clients-3 rust
 
 # --- set-up -------------------------------------------------------------------------------
 
-.PHONY: rust clients-3 clients-2 clean
+.PHONY: rust clients-3 clients-2 clients-api clean
 rust:
 	@command -v cargo >/dev/null || { echo 'error: cargo was not found; install Rust 1.95 or later from https://rustup.rs' >&2; exit 1; }
 
 clients-3:
 	tests/setup/python_clients.sh 3.17 "$(CLIENTS_3)"
 
+clients-api:
+	tests/setup/api_client.sh "$(CLIENTS_API)"
+
 clients-2:
 	tests/setup/python_clients.sh 2.22 "$(CLIENTS_2)"
 
 clean:
 	cargo clean
-	rm -rf "$(CLIENTS_3)" "$(CLIENTS_2)" "$(CACHE)/routes.json"
+	rm -rf "$(CLIENTS_3)" "$(CLIENTS_2)" "$(CLIENTS_API)" "$(CACHE)/routes.json"

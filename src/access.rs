@@ -21,6 +21,7 @@ mod ids;
 mod policy_edit;
 mod principal;
 mod privilege;
+mod schema;
 mod scope;
 mod securable;
 mod sink;

@@ -9,9 +9,11 @@ use super::decision::Verdict;
 use crate::clock::UnixMillis;
 
 /// UUIDv7: unique, and in order of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
-pub struct EventId(pub uuid::Uuid);
+pub struct EventId(#[schemars(with = "String")] pub uuid::Uuid);
 
 impl fmt::Display for EventId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -21,7 +23,7 @@ impl fmt::Display for EventId {
 
 /// A call leaves a `begin` before anything is forwarded or returned and a `complete` after; the two
 /// share the decision id. Refusals and policy changes are one `complete` record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     Begin,
@@ -42,7 +44,7 @@ impl EventKind {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Not known yet: the record was written before the work.
@@ -67,7 +69,7 @@ impl Outcome {
 }
 
 /// What became of a record's trace ids: whether the caller got anything of those traces by this record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sight {
     /// Contents or metadata were released, but of `listed_trace_ids` only what a listing shows.
@@ -83,7 +85,7 @@ pub enum Sight {
 }
 
 /// Where a call came from; copied into each of its records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RequestContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_address: Option<String>,
@@ -98,14 +100,14 @@ pub struct RequestContext {
 }
 
 /// What a policy change did, as JSON before and after.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PolicyChange {
     pub action: String,
     pub before: serde_json::Value,
     pub after: serde_json::Value,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Event {
     pub id: EventId,
     pub kind: EventKind,

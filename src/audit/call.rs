@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::access::{Event, EventKind, Outcome, RequestContext, Verdict};
 use crate::clock::UnixMillis;
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Call {
     pub decision_id: String,
     /// When the first of its records was made.

@@ -22,7 +22,7 @@ use super::signing::{KeyNotice, PublicKey, SigningKey};
 use crate::clock::UnixMillis;
 
 /// The payload of a `checkpoint` record, and a line of the file `checkpoints`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct Checkpoint {
     #[serde(rename = "time_ms")]
     pub time: UnixMillis,

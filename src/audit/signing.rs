@@ -93,7 +93,7 @@ impl fmt::Display for PublicKey {
 }
 
 /// Says which key signs from here on. The payload of a `key` record, and a line of the file `keys`.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct KeyNotice {
     #[serde(rename = "time_ms")]
     pub time: UnixMillis,

@@ -1,11 +1,14 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
+mod api_page;
 mod audit;
 mod audit_export;
 mod audit_review;
 mod audit_seen;
 mod break_glass;
 mod checkpoints;
+mod contract;
+mod contracts;
 mod explain;
 mod grants;
 mod openapi;
@@ -19,9 +22,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
+use super::convert;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{convert, pages};
 use crate::access::{Caller, Check};
 use crate::app::App;
 use crate::backend::Backend;
@@ -43,39 +46,49 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         _ => {}
     }
-    let object = match call.operation.name.as_str() {
-        "tracegate.policy.export" => return policy::export(call).await,
-        "tracegate.policy.casbin" => return policy::casbin(call).await,
-        "tracegate.policy.plan" => policy::plan(call).await?,
-        "tracegate.policy.apply" => policy::apply(call, trail).await?,
-        "tracegate.policy.test" => policy::test(call).await?,
-        "tracegate.whoami" => explain::whoami(call)?,
-        "tracegate.explain" => explain::explain(call).await?,
-        "tracegate.policy.get" => explain::policy(call).await?,
-        "tracegate.token.list" => tokens::list(call).await?,
-        "tracegate.token.create" => tokens::create(call, trail).await?,
-        "tracegate.token.revoke" => tokens::revoke(call).await?,
-        "tracegate.grant.list" => grants::list(call).await?,
-        "tracegate.grant.create" => grants::create(call, trail).await?,
-        "tracegate.grant.delete" => grants::delete(call, trail).await?,
-        "tracegate.break_glass" => break_glass::take(call, trail).await?,
-        "tracegate.principal.list" => principals::list(call).await?,
-        "tracegate.principal.create" => principals::create(call, trail).await?,
-        "tracegate.principal.active" => principals::set_active(call, trail).await?,
-        "tracegate.group.list" => principals::groups(call).await?,
-        "tracegate.group.add" => principals::add_member(call, trail).await?,
-        "tracegate.group.remove" => principals::remove_member(call, trail).await?,
-        "tracegate.audit.events" => audit::events(call).await?,
-        "tracegate.audit.checkpoints" => checkpoints::list(call).await?,
-        "tracegate.audit.seen" => audit_seen::seen(call).await?,
-        "tracegate.audit.subjects" => audit_seen::traces(call).await?,
-        "tracegate.audit.erase" => audit_seen::erase(call).await?,
-        "tracegate.audit.addresses" => audit_review::addresses(call).await?,
-        "tracegate.audit.review" => audit_review::review(call).await?,
-        "tracegate.audit.export" => return audit_export::export(call).await,
-        _ => return Err(Refusal::UnknownEndpoint),
-    };
-    Ok(pages::written(200, &object))
+    if let Some(contract) = contracts::of(&call.operation.name) {
+        contract.check_query(call)?;
+    }
+    match call.operation.name.as_str() {
+        "tracegate.policy.export" => policy::export(call).await,
+        "tracegate.policy.casbin" => policy::casbin(call).await,
+        "tracegate.policy.plan" => answered(&policy::plan(call).await?),
+        "tracegate.policy.apply" => answered(&policy::apply(call, trail).await?),
+        "tracegate.policy.test" => answered(&policy::test(call).await?),
+        "tracegate.whoami" => answered(&explain::whoami(call)?),
+        "tracegate.explain" => answered(&explain::explain(call).await?),
+        "tracegate.policy.get" => answered(&explain::policy(call).await?),
+        "tracegate.token.list" => answered(&tokens::list(call).await?),
+        "tracegate.token.create" => answered(&tokens::create(call, trail).await?),
+        "tracegate.token.revoke" => answered(&tokens::revoke(call).await?),
+        "tracegate.grant.list" => answered(&grants::list(call).await?),
+        "tracegate.grant.create" => answered(&grants::create(call, trail).await?),
+        "tracegate.grant.delete" => answered(&grants::delete(call, trail).await?),
+        "tracegate.break_glass" => answered(&break_glass::take(call, trail).await?),
+        "tracegate.principal.list" => answered(&principals::list(call).await?),
+        "tracegate.principal.create" => answered(&principals::create(call, trail).await?),
+        "tracegate.principal.active" => answered(&principals::set_active(call, trail).await?),
+        "tracegate.group.list" => answered(&principals::groups(call).await?),
+        "tracegate.group.add" => answered(&principals::add_member(call, trail).await?),
+        "tracegate.group.remove" => answered(&principals::remove_member(call, trail).await?),
+        "tracegate.audit.events" => answered(&audit::events(call).await?),
+        "tracegate.audit.checkpoints" => answered(&checkpoints::list(call).await?),
+        "tracegate.audit.seen" => answered(&audit_seen::seen(call).await?),
+        "tracegate.audit.subjects" => answered(&audit_seen::traces(call).await?),
+        "tracegate.audit.erase" => answered(&audit_seen::erase(call).await?),
+        "tracegate.audit.addresses" => answered(&audit_review::addresses(call).await?),
+        "tracegate.audit.review" => answered(&audit_review::review(call).await?),
+        "tracegate.audit.export" => audit_export::export(call).await,
+        _ => Err(Refusal::UnknownEndpoint),
+    }
+}
+
+/// What an operation answers, as JSON.
+pub(super) fn answered(value: &impl serde::Serialize) -> Result<Reply, Refusal> {
+    let text = serde_json::to_vec(value).map_err(|error| Refusal::Internal(error.to_string()))?;
+    let mut headers = Headers::new();
+    headers.push("content-type", "application/json");
+    Ok(Reply { status: 200, headers, body: Body::memory(text) })
 }
 
 /// What a call asks of the record, to be recorded with it: its query. The value of a subject, which may be
@@ -143,7 +156,7 @@ pub(super) async fn open(open: Open<'_>, trail: &mut Trail) -> Result<Reply, Ref
 /// Answers an operation that needs no caller.
 pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &str) -> Reply {
     match operation {
-        "tracegate.live" => plain(200, &json!({ "status": "alive" })),
+        "tracegate.live" => plain(200, &Live { status: "alive" }),
         "tracegate.ready" => ready(app, backend).await,
         "tracegate.metrics" => {
             let mut headers = Headers::new();
@@ -151,8 +164,25 @@ pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &st
             Reply { status: 200, headers, body: Body::memory(app.metrics.encode()) }
         }
         "tracegate.openapi" => plain(200, &openapi::document(&app.manifest)),
+        "tracegate.docs" => api_page::page(&openapi::document(&app.manifest)),
         _ => Refusal::UnknownEndpoint.into_reply("none", Shape::Mlflow),
     }
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Live {
+    status: &'static str,
+}
+
+/// `ok`, or what is wrong, of each part.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Ready {
+    ready: bool,
+    policy: String,
+    policy_version: i64,
+    store: String,
+    audit: String,
+    mlflow: String,
 }
 
 /// Ready: a policy is loaded and fresh, our state and the backend answer, records can be written.
@@ -163,21 +193,22 @@ async fn ready(app: &App, backend: &dyn Backend) -> Reply {
     let audit = (!app.audit.writable()).then(|| "cannot be written".to_owned());
     let upstream = backend.ready().await.err().map(|error| error.to_string());
     let ready = [&policy, &store, &audit, &upstream].iter().all(|problem| problem.is_none());
-    let body = json!({
-        "ready": ready,
-        "policy": state(policy),
-        "policy_version": app.policy.version(),
-        "store": state(store),
-        "audit": state(audit),
-        "mlflow": state(upstream),
-    });
+    let body = Ready {
+        ready,
+        policy: state(policy),
+        policy_version: app.policy.version(),
+        store: state(store),
+        audit: state(audit),
+        mlflow: state(upstream),
+    };
     plain(if ready { 200 } else { 503 }, &body)
 }
 
-fn plain(status: u16, body: &Value) -> Reply {
+fn plain(status: u16, body: &impl serde::Serialize) -> Reply {
+    let body = serde_json::to_vec(body).unwrap_or_default();
     let mut headers = Headers::new();
     headers.push("content-type", "application/json");
-    Reply { status, headers, body: Body::memory(body.to_string()) }
+    Reply { status, headers, body: Body::memory(body) }
 }
 
 /// The JSON object that was sent to our own API.

@@ -15,7 +15,7 @@ const NAMED: usize = 20;
 /// Principals named who could help.
 const HELPERS: usize = 10;
 
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, schemars::JsonSchema)]
 pub struct Explanation {
     pub decision: Verdict,
     /// Subject, object, action; the decision is allow when casbin allows all of them.

@@ -21,7 +21,7 @@ pub struct Change {
 }
 
 /// A line of the log of changes.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct PolicyChangeRecord {
     pub version: i64,
     #[serde(rename = "at_ms")]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::{Call, Refusal, object};
+use super::{Call, Refusal};
 use crate::access::Verdict;
 use crate::audit::fold_calls;
 use crate::clock::UnixMillis;
@@ -14,22 +14,30 @@ use crate::wire::Malformed;
 /// How long a query waits for the latest records to be indexed.
 const LATEST_WAIT: Duration = Duration::from_secs(5);
 
+/// A page of the record, newest first.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Events {
+    /// Records with their place; empty where calls were asked for.
+    #[schemars(with = "Vec<std::collections::BTreeMap<String, Value>>")]
+    events: Vec<Value>,
+    /// With `calls=true`: a call each.
+    calls: Option<Vec<crate::audit::Call>>,
+    /// `after` of the next page.
+    next: Option<String>,
+    /// False when the latest records are still on their way into the index.
+    complete: bool,
+}
+
 /// `GET audit/events?since&until&principal&securable&trace_id&decision&operation&decision_id&kind&status&limit&after&calls`
-pub(super) async fn events(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn events(call: &Call<'_>) -> Result<Events, Refusal> {
     let query = query(call)?;
     let complete = latest(call).await;
     let page = call.app.records.query(&query).await.map_err(unreadable)?;
     // One entry a call instead of one a record; a call that spans two pages is told twice.
     let folded = call.head.query.one("calls")? == Some("true");
     let calls = folded.then(|| fold_calls(page.entries.iter().filter_map(|entry| entry.event())));
-    let events: Vec<Value> = page.entries.iter().map(|entry| entry.to_json()).collect();
-    Ok(object(json!({
-        "events": if folded { Vec::new() } else { events },
-        "calls": calls,
-        "next": page.next.map(|cursor| cursor.to_string()),
-        // False when the latest records are still on their way into the index.
-        "complete": complete,
-    })))
+    let events = page.entries.iter().filter(|_| !folded).map(|entry| entry.to_json()).collect();
+    Ok(Events { events, calls, next: page.next.map(|cursor| cursor.to_string()), complete })
 }
 
 /// Waits for the latest records; false if some are still on their way into the index.

@@ -2,16 +2,45 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
-
 use super::audit::{latest, limit, text, time, unreadable};
-use super::{Call, Refusal, object};
+use super::explain::Membership;
+use super::{Call, Refusal};
+use crate::access::Grant;
 use crate::clock::UnixMillis;
-use crate::store::audit_index::AuditQuery;
+use crate::store::audit_index::{AuditQuery, DayCount, FirstAddress};
 use crate::wire::Malformed;
 
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Review {
+    since_ms: UnixMillis,
+    until_ms: UnixMillis,
+    policy_version: i64,
+    grants: Vec<UsedGrant>,
+    memberships: Vec<Membership>,
+    /// By whole UTC days.
+    calls: Vec<DayCount>,
+    complete: bool,
+}
+
+/// A grant and how often it decided a call since it was made.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct UsedGrant {
+    #[serde(flatten)]
+    grant: Grant,
+    uses: i64,
+    first_used_ms: Option<UnixMillis>,
+    last_used_ms: Option<UnixMillis>,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Addresses {
+    addresses: Vec<FirstAddress>,
+    next: Option<String>,
+    complete: bool,
+}
+
 /// `GET audit/review?since&until`: who has what, since when it was not used, and who did what how often
-pub(super) async fn review(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn review(call: &Call<'_>) -> Result<Review, Refusal> {
     let until = time(call, "until")?.unwrap_or_else(|| call.app.clock.now());
     let since = time(call, "since")?.unwrap_or(UnixMillis(0));
     if since >= until {
@@ -23,31 +52,28 @@ pub(super) async fn review(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     let uses: HashMap<i64, _> = uses.into_iter().map(|uses| (uses.grant_id, uses)).collect();
     let calls = index.calls_by_person(since, until).await.map_err(unreadable)?;
     let state = call.app.store.policy().await?;
-    let mut grants = Vec::new();
-    for grant in &state.grants {
-        let mut told = serde_json::to_value(grant).map_err(|error| Refusal::Internal(error.to_string()))?;
+    let used = |grant: Grant| {
         let used = uses.get(&grant.id.0);
-        told["uses"] = json!(used.map_or(0, |used| used.uses));
-        told["first_used_ms"] = json!(used.map(|used| used.first));
-        told["last_used_ms"] = json!(used.map(|used| used.last));
-        grants.push(told);
-    }
-    let memberships: Vec<Value> =
-        state.memberships.iter().map(|(group, member)| json!({ "group": group, "member": member })).collect();
-    Ok(object(json!({
-        "since_ms": since,
-        "until_ms": until,
-        "policy_version": state.version,
-        "grants": grants,
-        "memberships": memberships,
-        // By whole UTC days.
-        "calls": calls,
-        "complete": complete,
-    })))
+        UsedGrant {
+            uses: used.map_or(0, |used| used.uses),
+            first_used_ms: used.map(|used| used.first),
+            last_used_ms: used.map(|used| used.last),
+            grant,
+        }
+    };
+    Ok(Review {
+        since_ms: since,
+        until_ms: until,
+        policy_version: state.version,
+        grants: state.grants.into_iter().map(used).collect(),
+        memberships: Membership::all(state.memberships),
+        calls,
+        complete,
+    })
 }
 
 /// `GET audit/addresses?since&limit&after`: first sights of principals at addresses, newest first
-pub(super) async fn addresses(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn addresses(call: &Call<'_>) -> Result<Addresses, Refusal> {
     let complete = latest(call).await;
     let limit = limit(call)?.unwrap_or(AuditQuery::DEFAULT_LIMIT);
     let cursor = text(call, "after")?;
@@ -69,7 +95,7 @@ pub(super) async fn addresses(call: &Call<'_>) -> Result<Map<String, Value>, Ref
         .last()
         .filter(|_| more)
         .map(|last| format!("{}|{}|{}", last.first.0, last.address, last.principal));
-    Ok(object(json!({ "addresses": found, "next": next, "complete": complete })))
+    Ok(Addresses { addresses: found, next, complete })
 }
 
 /// `TIME|ADDRESS|PRINCIPAL`; the principal last, as it alone may hold a bar.

@@ -2,18 +2,38 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
-
 use super::audit::{latest, limit, needed, text, time, unreadable};
-use super::{Call, Refusal, object};
-use crate::store::audit_index::{AuditQuery, Level, ReadersOf, Subject};
+use super::{Call, Refusal};
+use crate::store::audit_index::{AuditQuery, Level, Reader, ReadersOf, Subject};
 use crate::wire::Malformed;
 
 /// The index answers with one row more than this when there are more.
 const MOST_READERS: usize = 10_000;
 
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Seen {
+    people: BTreeSet<String>,
+    readers: Vec<Reader>,
+    /// True if there are more than 10,000 rows.
+    truncated: bool,
+    complete: bool,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Traces {
+    trace_ids: Vec<String>,
+    next: Option<String>,
+    complete: bool,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Erased {
+    /// How many traces were forgotten to be of this one.
+    erased: u64,
+}
+
 /// `GET audit/seen?trace_id` or `?key&value`, with `level`, `since`, `until`
-pub(super) async fn seen(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn seen(call: &Call<'_>) -> Result<Seen, Refusal> {
     let of = match (text(call, "trace_id")?, text(call, "key")?) {
         (Some(trace), None) => ReadersOf::Trace(trace),
         (None, Some(_)) => ReadersOf::Subject(subject(call)?),
@@ -37,17 +57,12 @@ pub(super) async fn seen(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
     let mut readers = index.readers(&of, level, since, until).await.map_err(unreadable)?;
     let truncated = readers.len() > MOST_READERS;
     readers.truncate(MOST_READERS);
-    let people: BTreeSet<&str> = readers.iter().map(|reader| reader.principal.as_str()).collect();
-    Ok(object(json!({
-        "people": people,
-        "readers": readers,
-        "truncated": truncated,
-        "complete": complete,
-    })))
+    let people = readers.iter().map(|reader| reader.principal.clone()).collect();
+    Ok(Seen { people, readers, truncated, complete })
 }
 
 /// `GET audit/subjects?key&value&limit&after`: the traces that are known to be of a subject
-pub(super) async fn traces(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn traces(call: &Call<'_>) -> Result<Traces, Refusal> {
     let subject = subject(call)?;
     let complete = latest(call).await;
     let limit = limit(call)?.unwrap_or(AuditQuery::DEFAULT_LIMIT);
@@ -57,17 +72,17 @@ pub(super) async fn traces(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     let more = traces.len() > limit as usize;
     traces.truncate(limit as usize);
     let next = if more { traces.last().cloned() } else { None };
-    Ok(object(json!({ "trace_ids": traces, "next": next, "complete": complete })))
+    Ok(Traces { trace_ids: traces, next, complete })
 }
 
 /// `DELETE audit/subjects?key&value`: forgets whose traces these were; the record itself never said it
-pub(super) async fn erase(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn erase(call: &Call<'_>) -> Result<Erased, Refusal> {
     let subject = subject(call)?;
     // What waits to be written would come back.
     call.app.flush_subjects().await.map_err(unreadable)?;
     let erased = call.app.records.index().erase_subject(&subject).await.map_err(unreadable)?;
     call.app.subjects.forget();
-    Ok(object(json!({ "erased": erased })))
+    Ok(Erased { erased })
 }
 
 fn subject(call: &Call<'_>) -> Result<Subject, Refusal> {

@@ -1,15 +1,24 @@
 //! What this replica has signed, for whoever keeps a copy elsewhere or verifies one.
 
-use serde_json::{Map, Value, json};
-
-use super::{Call, Refusal, object};
-use crate::audit::Line;
+use super::{Call, Refusal};
+use crate::audit::{Checkpoint, KeyNotice, Line};
 use crate::wire::Malformed;
 
 const LARGEST_PAGE: usize = 1000;
 
+/// What the replica that answers has signed.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Signed {
+    replica: String,
+    keys: Vec<KeyNotice>,
+    /// Oldest first.
+    checkpoints: Vec<Checkpoint>,
+    /// `after` of the next page.
+    next: Option<u64>,
+}
+
 /// `GET audit/checkpoints?after&limit`: every key notice, and checkpoints after a number, oldest first.
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Signed, Refusal> {
     let number = |key: &str, most: usize| -> Result<Option<usize>, Refusal> {
         let Some(text) = call.head.query.one(key)? else { return Ok(None) };
         let refuse = || Malformed::new(format!("query parameter `{key}`"), format!("must be 0 to {most}"));
@@ -32,11 +41,5 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
     let more = checkpoints.len() > limit;
     checkpoints.truncate(limit);
     let next = checkpoints.last().filter(|_| more).map(|checkpoint| checkpoint.number);
-    Ok(object(json!({
-        "replica": call.app.records.replica(),
-        "keys": keys,
-        "checkpoints": checkpoints,
-        // `after` of the next page.
-        "next": next,
-    })))
+    Ok(Signed { replica: call.app.records.replica().to_owned(), keys, checkpoints, next })
 }

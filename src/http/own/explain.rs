@@ -6,8 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, Refusal, demand, managing, object};
 use crate::access::{
-    Caller, Check, ExperimentId, Principal, Privilege, Proof, Scheme, Securable, SecurableKind,
+    Caller, Check, ExperimentId, Grant, Principal, Privilege, Proof, Scheme, Securable, SecurableKind,
+    Verdict,
 };
+use crate::clock::UnixMillis;
+use crate::policy::Explanation;
+use crate::store::PolicyChangeRecord;
 use crate::store::audit_index::{AuditEntry, AuditQuery};
 use crate::wire::Malformed;
 
@@ -25,7 +29,7 @@ pub(super) fn whoami(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
 
 /// `GET explain?principal=P&privilege=X&on=TYPE:ID`: about oneself, about what one manages, or about all.
 /// `GET explain?decision=ID`: a recorded decision, explained by the policy in force now.
-pub(super) async fn explain(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn explain(call: &Call<'_>) -> Result<Explained, Refusal> {
     if let Some(decision) = call.head.query.one("decision")? {
         return explain_recorded(call, decision).await;
     }
@@ -39,14 +43,65 @@ pub(super) async fn explain(call: &Call<'_>) -> Result<Map<String, Value>, Refus
         Some(text) => text.parse()?,
         None => call.caller.principal.clone(),
     };
-    explained(call, principal, Check::new(privilege, on)).await
+    let explained = explained(call, principal, Check::new(privilege, on)).await?;
+    Ok(Explained { explained: Some(explained), recorded: None })
 }
 
-async fn explained(
-    call: &Call<'_>,
+/// Why a decision is as it is, by the policy in force now.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Explained {
+    #[serde(flatten)]
+    explained: Option<OfOne>,
+    /// What the record says of the decision that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded: Option<Recorded>,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct OfOne {
+    #[serde(flatten)]
+    explanation: Explanation,
     principal: Principal,
-    check: Check,
-) -> Result<Map<String, Value>, Refusal> {
+    privilege: Privilege,
+    on: Securable,
+    deciding_grants: Vec<Grant>,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+struct Recorded {
+    decision_id: String,
+    time_ms: UnixMillis,
+    operation: String,
+    securables: Vec<String>,
+    privileges: Vec<String>,
+    decision: Verdict,
+    reason: Option<String>,
+    policy_version: i64,
+}
+
+/// Everything in force, and the latest changes.
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct InForce {
+    policy_version: i64,
+    grants: Vec<Grant>,
+    memberships: Vec<Membership>,
+    /// The last 100.
+    latest_changes: Vec<PolicyChangeRecord>,
+}
+
+#[derive(serde::Serialize, schemars::JsonSchema)]
+pub(super) struct Membership {
+    pub group: Principal,
+    pub member: Principal,
+}
+
+impl Membership {
+    pub fn all(found: Vec<(Principal, Principal)>) -> Vec<Self> {
+        found.into_iter().map(|(group, member)| Self { group, member }).collect()
+    }
+}
+
+async fn explained(call: &Call<'_>, principal: Principal, check: Check) -> Result<OfOne, Refusal> {
     let on = &check.securable;
     if principal != call.caller.principal && !call.allows(managing(on))? {
         demand(call, Check::new(Privilege::PolicyRead, Securable::workspace()))?;
@@ -57,13 +112,13 @@ async fn explained(
     let asked = as_caller(call, principal);
     let explanation = call.view()?.explain(&asked, &check)?;
     let deciding = call.app.store.grants_by_id(&explanation.deciding).await?;
-    let value = serde_json::to_value(explanation).map_err(|error| Refusal::Internal(error.to_string()))?;
-    let mut answer = object(value);
-    answer.insert("principal".to_owned(), json!(asked.principal));
-    answer.insert("privilege".to_owned(), json!(check.privilege));
-    answer.insert("on".to_owned(), json!(check.securable));
-    answer.insert("deciding_grants".to_owned(), json!(deciding));
-    Ok(answer)
+    Ok(OfOne {
+        explanation,
+        principal: asked.principal,
+        privilege: check.privilege,
+        on: check.securable,
+        deciding_grants: deciding,
+    })
 }
 
 /// Groups that only a credential asserts are known for the caller alone.
@@ -79,7 +134,7 @@ fn as_caller(call: &Call<'_>, principal: Principal) -> Caller {
 
 /// One's own decisions, or with `audit.read` those of others: of what the call needed, the first thing that is
 /// denied now, else the first.
-async fn explain_recorded(call: &Call<'_>, decision: &str) -> Result<Map<String, Value>, Refusal> {
+async fn explain_recorded(call: &Call<'_>, decision: &str) -> Result<Explained, Refusal> {
     let missing = || Refusal::NotFound(format!("decision `{decision}` is not on record, or is not yours"));
     // A refusal is asked about at once: its record may still be on the way.
     let _ = call.app.records.flush(RECORD_WAIT).await;
@@ -112,37 +167,32 @@ async fn explain_recorded(call: &Call<'_>, decision: &str) -> Result<Map<String,
             break;
         }
     }
-    let mut answer = match chosen {
-        Some(check) => explained(call, principal, check).await?,
-        None => Map::new(),
+    let explained = match chosen {
+        Some(check) => Some(explained(call, principal, check).await?),
+        None => None,
     };
-    answer.insert(
-        "recorded".to_owned(),
-        json!({
-            "decision_id": decision,
-            "time_ms": event.time,
-            "operation": event.operation,
-            "securables": event.securables,
-            "privileges": event.privileges,
-            "decision": event.decision,
-            "reason": event.reason,
-            "policy_version": event.policy_version,
-        }),
-    );
-    Ok(answer)
+    let recorded = Recorded {
+        decision_id: decision.to_owned(),
+        time_ms: event.time,
+        operation: event.operation,
+        securables: event.securables,
+        privileges: event.privileges,
+        decision: event.decision,
+        reason: event.reason,
+        policy_version: event.policy_version,
+    };
+    Ok(Explained { explained, recorded: Some(recorded) })
 }
 
 /// `GET policy`: everything in force, and the latest changes.
-pub(super) async fn policy(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn policy(call: &Call<'_>) -> Result<InForce, Refusal> {
     let state = call.app.store.policy().await?;
     let since = (state.version - 100).max(0);
     let changes = call.app.store.policy_changes(since, 100).await?;
-    let memberships: Vec<Value> =
-        state.memberships.iter().map(|(group, member)| json!({ "group": group, "member": member })).collect();
-    Ok(object(json!({
-        "policy_version": state.version,
-        "grants": state.grants,
-        "memberships": memberships,
-        "latest_changes": changes,
-    })))
+    Ok(InForce {
+        policy_version: state.version,
+        grants: state.grants,
+        memberships: Membership::all(state.memberships),
+        latest_changes: changes,
+    })
 }

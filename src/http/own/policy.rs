@@ -11,15 +11,14 @@ mod test;
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-pub(super) use apply::apply;
+pub(super) use apply::{Applied, Sent as ToApply, apply};
 pub(super) use export::{casbin, export};
-pub(super) use plan::plan;
-pub(super) use test::test;
+pub(super) use plan::{Plan, Sent as ToPlan, plan};
+pub(super) use test::{Sent as ToTest, Tested, test};
 
-use super::{Call, Refusal, object, sent_within};
+use super::{Call, Refusal, sent_within};
 use crate::clock::UnixMillis;
 use crate::policy::Snapshot;
 use crate::policy::plan::{Difference, Document, Matching, Problem};
@@ -134,8 +133,4 @@ fn check_record(difference: &Difference) -> Result<(), Refusal> {
 /// Runs what takes long beside the worker, which has other calls to answer.
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::Internal(error.to_string()))
-}
-
-fn written(value: &impl Serialize) -> Result<Map<String, Value>, Refusal> {
-    serde_json::to_value(value).map(object).map_err(|error| Refusal::Internal(error.to_string()))
 }

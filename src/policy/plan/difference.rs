@@ -12,7 +12,7 @@ use crate::access::{Effect, Grant, GrantId, NewGrant, PolicyEdit, Principal, Rul
 use crate::clock::UnixMillis;
 use crate::store::Wanted;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     Removed,
@@ -22,7 +22,7 @@ pub enum How {
 }
 
 /// One difference, for people and programs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Change {
     Membership {
@@ -46,7 +46,7 @@ pub enum Change {
 }
 
 /// What of a grant may change without its becoming another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Terms {
     #[serde(rename = "expires_at_ms")]
     pub expires_at: Option<UnixMillis>,

@@ -23,7 +23,7 @@ use crate::clock::UnixMillis;
 const REASON_CHARACTERS: usize = 1000;
 
 /// What becomes of what the document does not name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// It stays as it is.
@@ -33,7 +33,7 @@ pub enum Scope {
     All,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     #[serde(default)]
@@ -47,7 +47,7 @@ pub struct Document {
 }
 
 /// Everybody who is put into a group directly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupMembers {
     pub group: Principal,
@@ -55,7 +55,7 @@ pub struct GroupMembers {
 }
 
 /// Every grant on a securable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecurableGrants {
     pub on: Securable,
@@ -65,7 +65,7 @@ pub struct SecurableGrants {
     pub deny: Vec<WrittenGrant>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WrittenGrant {
     pub to: Principal,
@@ -77,7 +77,7 @@ pub struct WrittenGrant {
 }
 
 /// What must be so: a test of the policy, not a part of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
     pub principal: Principal,

@@ -32,11 +32,12 @@ impl Default for Bounds {
 }
 
 /// A principal and a securable, and the privileges that come or go between them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Pair {
     pub principal: Principal,
     pub securable: Securable,
     #[serde(serialize_with = "names")]
+    #[schemars(with = "Vec<crate::access::Privilege>")]
     pub privileges: PrivilegeSet,
 }
 

@@ -10,7 +10,7 @@ use crate::access::{Caller, Check, Effect, Principal, Privilege, Proof, Rule, Sc
 use crate::clock::UnixMillis;
 
 /// An expectation that is not met.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Failure {
     pub place: String,
     pub principal: Principal,

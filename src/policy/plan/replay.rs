@@ -18,7 +18,7 @@ pub struct PastCall {
 }
 
 /// Past calls alike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Replayed {
     pub principal: Principal,
     pub securable: Securable,
@@ -28,7 +28,7 @@ pub struct Replayed {
     pub certain: bool,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Replay {
     /// Calls that were allowed and that the plan would refuse, most first.
     pub would_be_refused: Vec<Replayed>,

@@ -20,7 +20,7 @@ pub struct GrantUse {
 }
 
 /// When a principal was first seen at an address.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct FirstAddress {
     pub principal: String,
     pub address: String,
@@ -31,7 +31,7 @@ pub struct FirstAddress {
 }
 
 /// How often somebody did something to something, in a period of whole days.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct DayCount {
     pub principal: String,
     pub securable: String,

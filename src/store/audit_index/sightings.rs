@@ -7,7 +7,7 @@ use super::{AuditIndex, AuditIndexError, Database, Subject, on};
 use crate::clock::UnixMillis;
 
 /// What a caller got of a trace by one record. The numbers are those in the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Asked for it and got nothing of it.
@@ -40,7 +40,7 @@ pub enum ReadersOf {
 }
 
 /// One person's sightings on one way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Reader {
     pub principal: String,
     pub level: Level,

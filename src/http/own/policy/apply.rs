@@ -1,10 +1,9 @@
 //! `POST policy/apply`: a document in one transaction, at exactly the version that it was planned at, or not at all.
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 
-use super::plan::work_out;
-use super::{prepare, sent, written};
+use super::plan::{Plan, work_out};
+use super::{prepare, sent};
 use crate::access::{Check, Privilege, Securable};
 use crate::http::call::Call;
 use crate::http::changes::settle;
@@ -18,19 +17,26 @@ use crate::wire::Malformed;
 /// Failures that are told; of more, the number.
 const MOST_FAILURES: usize = 20;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Sent {
+pub(in crate::http::own) struct Sent {
     policy: Document,
     /// The version that was planned at; at another one nothing is applied.
     #[serde(default)]
     expected_version: Option<i64>,
 }
 
-pub(in crate::http::own) async fn apply(
-    call: &mut Call<'_>,
-    trail: &Trail,
-) -> Result<Map<String, Value>, Refusal> {
+/// The plan, with the version that came of it.
+#[derive(Serialize, schemars::JsonSchema)]
+pub(in crate::http::own) struct Applied {
+    #[serde(flatten)]
+    plan: Plan,
+    planned_at: i64,
+    /// False where there was nothing to change.
+    applied: bool,
+}
+
+pub(in crate::http::own) async fn apply(call: &mut Call<'_>, trail: &Trail) -> Result<Applied, Refusal> {
     let sent: Sent = sent(call).await?;
     let prepared = prepare(call, sent.policy).await?;
     let version = prepared.before.version();
@@ -43,17 +49,14 @@ pub(in crate::http::own) async fn apply(
         demand(call, Check::new(Privilege::IdentityManage, Securable::workspace()))?;
     }
     refuse_failures(&failures(&prepared.after, &prepared.document, prepared.now))?;
-    let plan = work_out(call, &prepared).await?;
+    let mut plan = work_out(call, &prepared).await?;
     let by = call.caller.principal.to_string();
     let now = call.app.clock.now();
     let change = call.app.store.apply_policy(Some(version), &prepared.difference.wanted, &by, now).await?;
     let (applied, version) = (change.changed, change.version);
     settle(call.app, trail, change).await?;
-    let mut answer = written(&plan)?;
-    answer.insert("planned_at".to_owned(), json!(plan.policy_version));
-    answer.insert("policy_version".to_owned(), json!(version));
-    answer.insert("applied".to_owned(), json!(applied));
-    Ok(answer)
+    let planned_at = std::mem::replace(&mut plan.policy_version, version);
+    Ok(Applied { plan, planned_at, applied })
 }
 
 fn refuse_failures(failures: &[Failure]) -> Result<(), Refusal> {

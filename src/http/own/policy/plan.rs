@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::record::{self, Replayed};
-use super::{Prepared, in_background, prepare, sent, written};
+use super::{Prepared, in_background, prepare, sent};
 use crate::access::{ExperimentId, Principal, Securable, SecurableKind};
 use crate::http::call::Call;
 use crate::http::error::Refusal;
@@ -18,9 +17,9 @@ use crate::wire::Malformed;
 const MOST_DAYS: u32 = 90;
 const DEFAULT_DAYS: u32 = 7;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Sent {
+pub(in crate::http::own) struct Sent {
     policy: Document,
     /// Of how many days the calls are decided again; 0 for none.
     #[serde(default = "default_days")]
@@ -32,28 +31,28 @@ fn default_days() -> u32 {
 }
 
 /// What planning found, as it is answered.
-#[derive(Serialize)]
-pub(super) struct Plan {
-    pub policy_version: i64,
-    pub changes: Vec<Change>,
+#[derive(Serialize, schemars::JsonSchema)]
+pub(in crate::http::own) struct Plan {
+    pub(super) policy_version: i64,
+    pub(super) changes: Vec<Change>,
     /// Principals that policy does not know yet: new, or misspelt.
-    pub new_principals: Vec<Principal>,
+    pub(super) new_principals: Vec<Principal>,
     /// Grants of the document whose end has passed.
-    pub ended: Vec<String>,
-    pub gains: Vec<Named>,
-    pub gaining_pairs: u64,
-    pub loses: Vec<Named>,
-    pub losing_pairs: u64,
+    pub(super) ended: Vec<String>,
+    pub(super) gains: Vec<Named>,
+    pub(super) gaining_pairs: u64,
+    pub(super) loses: Vec<Named>,
+    pub(super) losing_pairs: u64,
     /// False when there was too much to compare: gains and losses are then not all.
-    pub complete: bool,
-    pub expectations: u64,
-    pub failures: Vec<Failure>,
+    pub(super) complete: bool,
+    pub(super) expectations: u64,
+    pub(super) failures: Vec<Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub replay: Option<Replayed>,
+    pub(super) replay: Option<Replayed>,
 }
 
 /// A pair, with the name of the experiment where it is known.
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 pub(super) struct Named {
     #[serde(flatten)]
     pub pair: Pair,
@@ -61,7 +60,7 @@ pub(super) struct Named {
     pub name: Option<String>,
 }
 
-pub(in crate::http::own) async fn plan(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(in crate::http::own) async fn plan(call: &mut Call<'_>) -> Result<Plan, Refusal> {
     let sent: Sent = sent(call).await?;
     if sent.replay_days > MOST_DAYS {
         return Err(Malformed::new("replay_days", format!("is at most {MOST_DAYS}")).into());
@@ -71,7 +70,7 @@ pub(in crate::http::own) async fn plan(call: &mut Call<'_>) -> Result<Map<String
     if sent.replay_days > 0 {
         plan.replay = Some(record::replay(call, &prepared, sent.replay_days).await?);
     }
-    written(&plan)
+    Ok(plan)
 }
 
 /// Everything but the replay.

@@ -19,7 +19,7 @@ const MOST_RECORDS: usize = 200_000;
 const MOST_LINES: usize = 1_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-#[derive(Serialize)]
+#[derive(Serialize, schemars::JsonSchema)]
 pub(super) struct Replayed {
     days: u32,
     /// Why nothing was decided again.

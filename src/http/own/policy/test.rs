@@ -2,25 +2,32 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::{check, in_background, prepare, sent};
 use crate::http::call::Call;
 use crate::http::error::Refusal;
-use crate::http::own::object;
-use crate::policy::plan::{Document, failures, questions};
+use crate::policy::plan::{Document, Failure, failures, questions};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Sent {
+pub(in crate::http::own) struct Sent {
     policy: Document,
     /// Whether the document's own groups and grants are taken as applied.
     #[serde(default)]
     planned: bool,
 }
 
-pub(in crate::http::own) async fn test(call: &mut Call<'_>) -> Result<Map<String, Value>, Refusal> {
+#[derive(Serialize, schemars::JsonSchema)]
+pub(in crate::http::own) struct Tested {
+    policy_version: i64,
+    planned: bool,
+    /// Single questions that were asked.
+    expectations: usize,
+    failures: Vec<Failure>,
+}
+
+pub(in crate::http::own) async fn test(call: &mut Call<'_>) -> Result<Tested, Refusal> {
     let sent: Sent = sent(call).await?;
     let (policy, document) = if sent.planned {
         let prepared = prepare(call, sent.policy).await?;
@@ -33,10 +40,5 @@ pub(in crate::http::own) async fn test(call: &mut Call<'_>) -> Result<Map<String
     let (version, asked) = (policy.version() - i64::from(sent.planned), questions(&document));
     let now = call.app.clock.now();
     let failures = in_background(move || failures(&policy, &document, now)).await?;
-    Ok(object(json!({
-        "policy_version": version,
-        "planned": sent.planned,
-        "expectations": asked,
-        "failures": failures,
-    })))
+    Ok(Tested { policy_version: version, planned: sent.planned, expectations: asked, failures })
 }

@@ -1,0 +1,154 @@
+//! The contract of each operation of our own API, by its name.
+
+use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text, Time};
+use super::contract::{Contract, Parameter, optional, required};
+use super::{audit, audit_review, audit_seen, checkpoints, explain, grants, policy};
+use crate::access::NewGrant;
+use serde_json::{Map, Value};
+
+const SINCE: Parameter = optional("since", Time, "From this time on (milliseconds since 1970).");
+const UNTIL: Parameter =
+    optional("until", Time, "Up to this time, which is not included (milliseconds since 1970).");
+const LIMIT: Parameter = optional("limit", Number(1, 1000), "Entries of one page; 100 if left out.");
+const AFTER: Parameter = optional("after", Text, "`next` of the page before.");
+
+/// What the record can be filtered by.
+macro_rules! filters {
+    ($($more:expr),*) => {
+        vec![
+            SINCE,
+            UNTIL,
+            optional("principal", Text, "Who called."),
+            optional("securable", Text, "On what."),
+            optional("trace_id", Text, "Which trace was touched."),
+            optional("decision", OneOf(&["allow", "deny"]), "What was decided."),
+            optional("operation", Text, "The operation's name."),
+            optional("decision_id", Text, "All records of one call."),
+            optional("kind", Text, "The kind of record, such as `policy_change`."),
+            optional("status", Number(100, 599), "The status answered; 401 are failed logins."),
+            LIMIT,
+            AFTER,
+            $($more),*
+        ]
+    };
+}
+const KEY: Parameter = required("key", Text, "One of `audit.subject_keys`.");
+const VALUE: Parameter = required("value", Text, "Whose traces: a session, an end user.");
+
+/// Nothing for a name that is none of ours.
+pub(super) fn of(operation: &str) -> Option<Contract> {
+    Some(match operation {
+        "tracegate.live" => Contract::answering::<super::Live>("Answers while the process serves."),
+        "tracegate.ready" => {
+            Contract::answering::<super::Ready>("Whether calls can be decided, recorded and forwarded.")
+        }
+        "tracegate.metrics" => {
+            Contract::text("Metrics.", &["application/openmetrics-text; version=1.0.0; charset=utf-8"])
+        }
+        "tracegate.openapi" => Contract::answering::<Map<String, Value>>("This description."),
+        "tracegate.docs" => Contract::text("This description as a page.", &["text/html; charset=utf-8"]),
+        "tracegate.explain" => Contract::answering::<explain::Explained>(
+            "Why somebody may or may not do something.",
+        )
+        .query(vec![
+            optional("on", Securable, "The securable; needed without `decision`."),
+            optional("privilege", Privilege, "The privilege; needed without `decision`."),
+            optional("principal", Principal, "Who; the caller if left out."),
+            optional("decision", Text, "A recorded decision's id, to explain that one."),
+        ]),
+        "tracegate.grant.list" => {
+            Contract::answering::<grants::Grants>("Grants: one's own, those on what one manages, or all.")
+                .query(vec![
+                    optional("principal", Principal, "To whom."),
+                    optional("securable", Securable, "On what."),
+                ])
+        }
+        "tracegate.grant.create" => {
+            Contract::answering::<grants::Granted>("Grants a level or a privilege, or denies it.")
+                .body::<NewGrant>()
+        }
+        "tracegate.grant.delete" => Contract::answering::<grants::Removed>("Withdraws a grant."),
+        "tracegate.policy.get" => {
+            Contract::answering::<explain::InForce>("Everything in force, and the latest changes.")
+        }
+        "tracegate.policy.plan" => Contract::answering::<policy::Plan>(
+            "What a policy document would change, and who would gain or lose by it.",
+        )
+        .body::<policy::ToPlan>(),
+        "tracegate.policy.apply" => {
+            Contract::answering::<policy::Applied>("Applies a policy document, in one transaction.")
+                .body::<policy::ToApply>()
+                .also(&[409])
+        }
+        "tracegate.policy.test" => {
+            Contract::answering::<policy::Tested>("Holds a document's expectations against policy.")
+                .body::<policy::ToTest>()
+        }
+        "tracegate.policy.export" => {
+            Contract::text("Groups and grants, a JSON object a line.", &["application/x-ndjson"])
+        }
+        "tracegate.policy.casbin" => Contract::text(
+            "Policy as another casbin reads it.",
+            &["text/csv; charset=utf-8", "text/plain; charset=utf-8"],
+        )
+        .query(vec![optional(
+            "part",
+            OneOf(&["model", "rules"]),
+            "The model, or the rules in force.",
+        )]),
+        "tracegate.audit.events" => {
+            Contract::answering::<audit::Events>("The record, newest first.").query(filters![optional(
+                "calls",
+                OneOf(&["true", "false"]),
+                "One entry a call instead of one a record."
+            )])
+        }
+        "tracegate.audit.export" => Contract::text(
+            "The record as lines, oldest first.",
+            &["application/jsonl", "text/plain; charset=utf-8"],
+        )
+        .query(filters![required(
+            "format",
+            OneOf(&["jsonl", "ocsf", "cef", "otlp", "databricks"]),
+            "In whose form."
+        )]),
+        "tracegate.audit.checkpoints" => {
+            Contract::answering::<checkpoints::Signed>("Signed checkpoints and the keys.").query(vec![
+                optional("after", Number(0, u64::MAX), "The number of the last checkpoint that one has."),
+                optional("limit", Number(0, 1000), "Checkpoints of one page."),
+            ])
+        }
+        "tracegate.audit.seen" => Contract::answering::<audit_seen::Seen>(
+            "Who saw a trace, or the traces of a session or end user.",
+        )
+        .query(vec![
+            optional("trace_id", Text, "The trace; without it `key` and `value` are needed."),
+            optional("key", Text, "One of `audit.subject_keys`."),
+            optional("value", Text, "Whose traces: a session, an end user."),
+            optional(
+                "level",
+                OneOf(&["read", "listed", "wrote"]),
+                "What they saw at least; `listed` if left out.",
+            ),
+            SINCE,
+            UNTIL,
+        ]),
+        "tracegate.audit.subjects" => {
+            Contract::answering::<audit_seen::Traces>("The traces of a session or end user.")
+                .query(vec![KEY, VALUE, LIMIT, AFTER])
+        }
+        "tracegate.audit.erase" => {
+            Contract::answering::<audit_seen::Erased>("Forgets which traces are of a session or end user.")
+                .query(vec![KEY, VALUE])
+        }
+        "tracegate.audit.addresses" => {
+            Contract::answering::<audit_review::Addresses>("When principals were first seen at an address.")
+                .query(vec![SINCE, LIMIT, AFTER])
+        }
+        "tracegate.audit.review" => {
+            Contract::answering::<audit_review::Review>("Grants with their use, and counts of calls.")
+                .query(vec![SINCE, UNTIL])
+        }
+        _ => return None,
+    })
+}
