@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq;
 
+use super::administrators::keep_an_administrator;
 use super::error::StoreError;
 use super::{Store, rows};
 use crate::access::Principal;
@@ -101,14 +102,20 @@ impl Store {
         query.fetch_all(&self.database.reader).await?.iter().map(record).collect()
     }
 
-    /// Revokes the token for good; `false` when there is none or it was revoked before.
+    /// Revokes the token for good; `false` when there is none or it was revoked before. The last one by which
+    /// an administrator can call stays.
     pub async fn revoke_token(&self, id: &str, now: UnixMillis) -> Result<bool, StoreError> {
+        // Under the policy lock, or two at once would each leave the other's.
+        let mut policy = self.begin_policy().await?;
+        let before = self.administrators(&mut policy.transaction, now).await?;
         let done =
             sqlx::query("UPDATE tokens SET revoked_at_ms = $1 WHERE id = $2 AND revoked_at_ms IS NULL")
                 .bind(now.0)
                 .bind(id)
-                .execute(&self.database.writer)
+                .execute(&mut *policy.transaction)
                 .await?;
+        keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.transaction.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 
