@@ -8,7 +8,7 @@ mod write;
 
 use serde_json::{Map, Value, json};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{Any, AssertSqlSafe, Row, Transaction};
 
 use super::error::StoreError;
 use super::{Store, rows};
@@ -52,6 +52,9 @@ impl DirectoryEntry {
     }
 }
 
+/// Principals in one statement.
+const CHUNK: usize = 500;
+
 macro_rules! select_entries {
     ($end:literal) => {
         concat!(
@@ -87,6 +90,41 @@ impl Store {
             .fetch_optional(&self.database.reader)
             .await?;
         found.as_ref().map(read).transpose()
+    }
+
+    /// Those of these numbers that there are, in no order.
+    pub async fn directory_of_numbers(&self, numbers: &[i64]) -> Result<Vec<DirectoryEntry>, StoreError> {
+        let mut found = Vec::with_capacity(numbers.len());
+        for chunk in numbers.chunks(CHUNK) {
+            let statement = format!(select_entries!("AND directory.number IN ({})"), places(chunk.len()));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for number in chunk {
+                query = query.bind(*number);
+            }
+            for row in query.fetch_all(&self.database.reader).await? {
+                found.push(read(&row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The entries of those of these principals that were not deleted, in no order.
+    pub async fn directory_of_all(&self, named: &[&Principal]) -> Result<Vec<DirectoryEntry>, StoreError> {
+        if !named.is_empty() {
+            self.number_all().await?;
+        }
+        let mut found = Vec::with_capacity(named.len());
+        for chunk in named.chunks(CHUNK) {
+            let statement = format!(select_entries!("AND principals.id IN ({})"), places(chunk.len()));
+            let mut query = sqlx::query(AssertSqlSafe(statement));
+            for principal in chunk {
+                query = query.bind(principal.to_string());
+            }
+            for row in query.fetch_all(&self.database.reader).await? {
+                found.push(read(&row)?);
+            }
+        }
+        Ok(found)
     }
 
     /// A principal's entry; `None` if it is not known, or was deleted.
@@ -148,6 +186,10 @@ async fn entry_of(
         .fetch_optional(&mut **transaction)
         .await?;
     read(&row.ok_or_else(missing)?)
+}
+
+fn places(count: usize) -> String {
+    (1..=count).map(|place| format!("${place}")).collect::<Vec<_>>().join(", ")
 }
 
 fn read(row: &AnyRow) -> Result<DirectoryEntry, StoreError> {
