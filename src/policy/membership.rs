@@ -80,7 +80,9 @@ mod tests {
         builder.grant(&rule(3, "group:bound", "policy.manage", Effect::Deny));
         builder.grant(&rule(4, "user:eve", "identity.manage", Effect::Allow));
         let policy = builder.build(1);
-        for who in ["user:ann", "group:ops", "group:admins", "user:bob", "user:cat", "group:bound", "user:dan"] {
+        for who in
+            ["user:ann", "group:ops", "group:admins", "user:bob", "user:cat", "group:bound", "user:dan"]
+        {
             assert!(policy.governs(&name(who)), "{who}");
         }
         for who in ["user:eve", "user:nobody", "group:users", "group:unknown"] {

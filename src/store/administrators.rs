@@ -56,16 +56,21 @@ impl Store {
     }
 
     /// An administrator to make a token for, if none can call: time may take what no call can.
-    pub async fn administrator_without_token(&self, now: UnixMillis) -> Result<Option<Principal>, StoreError> {
+    pub async fn administrator_without_token(
+        &self,
+        now: UnixMillis,
+    ) -> Result<Option<Principal>, StoreError> {
         if self.issuers {
             return Ok(None);
         }
         let mut transaction = self.database.begin_read().await?;
         let (_, with_token) = count(&mut transaction, now).await?;
-        let first =
-            sqlx::query(administrators!("principals.id", " ORDER BY principals.created_at_ms, principals.id"))
-                .fetch_optional(&mut *transaction)
-                .await?;
+        let first = sqlx::query(administrators!(
+            "principals.id",
+            " ORDER BY principals.created_at_ms, principals.id"
+        ))
+        .fetch_optional(&mut *transaction)
+        .await?;
         transaction.rollback().await?;
         match first {
             Some(row) if with_token == 0 => super::rows::parsed(&row, "id").map(Some),

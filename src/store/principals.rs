@@ -41,9 +41,10 @@ impl Store {
 
     /// Every principal that was not deleted, in the order of their names.
     pub async fn principals(&self) -> Result<Vec<PrincipalRecord>, StoreError> {
-        let found = sqlx::query("SELECT id, active, created_at_ms FROM principals WHERE deleted_at_ms IS NULL")
-            .fetch_all(&self.database.reader)
-            .await?;
+        let found =
+            sqlx::query("SELECT id, active, created_at_ms FROM principals WHERE deleted_at_ms IS NULL")
+                .fetch_all(&self.database.reader)
+                .await?;
         let mut principals = found
             .iter()
             .map(|row| {

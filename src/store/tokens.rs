@@ -90,6 +90,15 @@ impl Store {
         record(&row).map(Some)
     }
 
+    /// Whose token it is, whether it is good or not.
+    pub async fn token_owner(&self, id: &str) -> Result<Option<Principal>, StoreError> {
+        let row = sqlx::query("SELECT principal FROM tokens WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(|row| rows::parsed(&row, "principal")).transpose()
+    }
+
     /// The tokens of one principal, or all; oldest first.
     pub async fn tokens(&self, principal: Option<&Principal>) -> Result<Vec<TokenRecord>, StoreError> {
         let query = match principal {

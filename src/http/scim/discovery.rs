@@ -20,7 +20,10 @@ pub(super) fn answer(call: &Call<'_>, what: &str) -> Result<Reply, Refusal> {
         "types" => Some(listed(Kind::ALL.map(|kind| resource_type(kind, &base)).to_vec())),
         "type" => {
             let id = call.param("id");
-            Kind::ALL.into_iter().find(|kind| kind.resource_type() == id).map(|kind| resource_type(kind, &base))
+            Kind::ALL
+                .into_iter()
+                .find(|kind| kind.resource_type() == id)
+                .map(|kind| resource_type(kind, &base))
         }
         "schemas" => Some(listed(schemas(&base))),
         "schema" => schemas(&base).into_iter().find(|schema| schema["id"] == call.param("id")),
@@ -90,7 +93,8 @@ fn schemas(base: &str) -> Vec<Value> {
         .into_iter()
         .map(|kind| {
             let own = kind.attributes().iter();
-            let own = own.filter(|one| !matches!(one.name, ENTERPRISE | "id" | "externalId" | "schemas" | "meta"));
+            let own =
+                own.filter(|one| !matches!(one.name, ENTERPRISE | "id" | "externalId" | "schemas" | "meta"));
             of(kind.schema(), kind.resource_type(), own.map(|one| attribute(kind, one)).collect())
         })
         .collect();

@@ -211,11 +211,7 @@ fn taken(resource: &mut Map<String, Value>, name: &str) -> Vec<Value> {
     }
 }
 
-fn remove(
-    resource: &mut Map<String, Value>,
-    target: &Path,
-    value: Option<&Value>,
-) -> Result<(), Refusal> {
+fn remove(resource: &mut Map<String, Value>, target: &Path, value: Option<&Value>) -> Result<(), Refusal> {
     let attribute = target.attribute;
     writable(attribute)?;
     if attribute.shape == Shape::Flag {

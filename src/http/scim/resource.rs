@@ -19,11 +19,7 @@ pub(super) struct Related(BTreeMap<Principal, (i64, String)>);
 
 impl Related {
     /// Of everybody who is a member, or a group, of these.
-    pub async fn of(
-        call: &Call<'_>,
-        policy: &Snapshot,
-        entries: &[DirectoryEntry],
-    ) -> Result<Self, Refusal> {
+    pub async fn of(call: &Call<'_>, policy: &Snapshot, entries: &[DirectoryEntry]) -> Result<Self, Refusal> {
         let mut named: BTreeSet<&Principal> = BTreeSet::new();
         for entry in entries {
             named.extend(policy.direct_groups(&entry.principal));

@@ -25,8 +25,7 @@ pub(super) struct Attribute {
 
 pub(super) const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub(super) const CORE_GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
-pub(super) const SERVICE_PRINCIPAL: &str =
-    "urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal";
+pub(super) const SERVICE_PRINCIPAL: &str = "urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal";
 pub(super) const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
 
 const VALUE: &[&str] = &["value", "display", "type", "primary", "$ref"];
@@ -223,11 +222,7 @@ pub(super) fn canonical(kind: Kind, sent: &Map<String, Value>) -> Result<Map<Str
     Ok(read)
 }
 
-fn complex(
-    name: &str,
-    subs: &'static [&'static str],
-    value: &Value,
-) -> Result<Map<String, Value>, Refusal> {
+fn complex(name: &str, subs: &'static [&'static str], value: &Value) -> Result<Map<String, Value>, Refusal> {
     let Value::Object(object) = value else { return Err(wrong(name, "must be an object")) };
     let mut read = Map::new();
     for (key, value) in object {

@@ -50,7 +50,8 @@ pub(super) async fn create(
     settle(call.app, trail, change).await?;
     let resource = now(call, kind, &wish.principal).await?;
     let mut reply = written(201, &resource);
-    if let Some(location) = resource.get("meta").and_then(|meta| meta.get("location")).and_then(Value::as_str) {
+    if let Some(location) = resource.get("meta").and_then(|meta| meta.get("location")).and_then(Value::as_str)
+    {
         reply.headers.push("location", location);
     }
     Ok(reply)
@@ -150,7 +151,9 @@ async fn wish(
     sent: &Map<String, Value>,
 ) -> Result<Wish, Refusal> {
     let text = |name: &str| sent.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let named = |display: &&str| kind != Kind::Group && !(kind == Kind::ServicePrincipal && *display == principal.name);
+    let named = |display: &&str| {
+        kind != Kind::Group && !(kind == Kind::ServicePrincipal && *display == principal.name)
+    };
     let display_name = text("displayName").filter(named).map(str::to_owned);
     let mut attributes = sent.clone();
     for apart in ["id", "externalId", "displayName", "active", "members", kind.name_attribute()] {
@@ -163,7 +166,9 @@ async fn wish(
         _ => true,
     });
     // As it is shown where none is kept.
-    if attributes.get("emails") == Some(&json!([{ "value": principal.name, "type": "work", "primary": true }])) {
+    if attributes.get("emails")
+        == Some(&json!([{ "value": principal.name, "type": "work", "primary": true }]))
+    {
         attributes.remove("emails");
     }
     if serde_json::to_string(&attributes).map_or(0, |text| text.len()) > KEPT_BYTES {

@@ -78,13 +78,14 @@ pub(super) async fn strip(
         .map(|row| rows::number(row, "id").map(GrantId))
         .collect::<Result<Vec<_>, _>>()?;
     let grants = bulk::revoke(policy, &grants).await?;
-    let edges = sqlx::query("SELECT group_id, member_id FROM memberships WHERE group_id = $1 OR member_id = $1")
-        .bind(&name)
-        .fetch_all(&mut *policy.transaction)
-        .await?
-        .iter()
-        .map(|row| Ok((rows::parsed(row, "group_id")?, rows::parsed(row, "member_id")?)))
-        .collect::<Result<Vec<(Principal, Principal)>, StoreError>>()?;
+    let edges =
+        sqlx::query("SELECT group_id, member_id FROM memberships WHERE group_id = $1 OR member_id = $1")
+            .bind(&name)
+            .fetch_all(&mut *policy.transaction)
+            .await?
+            .iter()
+            .map(|row| Ok((rows::parsed(row, "group_id")?, rows::parsed(row, "member_id")?)))
+            .collect::<Result<Vec<(Principal, Principal)>, StoreError>>()?;
     let leaving: Vec<_> = edges.iter().map(|(group, member)| (group, member)).collect();
     bulk::leave(policy, &leaving).await?;
     let mut ended = Vec::with_capacity(ENDED.len());

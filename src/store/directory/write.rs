@@ -108,7 +108,10 @@ async fn fulfil(
     let mut next = entry.clone();
     if let Some(active) = wish.active.filter(|active| *active != entry.active) {
         if wish.principal.kind == PrincipalKind::Group {
-            return Err(StoreError::Refused(format!("`{}` is a group and cannot be deactivated", wish.principal)));
+            return Err(StoreError::Refused(format!(
+                "`{}` is a group and cannot be deactivated",
+                wish.principal
+            )));
         }
         sqlx::query("UPDATE principals SET active = $1 WHERE id = $2")
             .bind(i64::from(active))

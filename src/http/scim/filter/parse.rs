@@ -98,7 +98,8 @@ impl Reader {
 
     /// Takes the word if it is next, in any case.
     fn takes_word(&mut self, wanted: &str) -> bool {
-        let is = matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(wanted));
+        let is =
+            matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(wanted));
         self.at += usize::from(is);
         is
     }
@@ -175,7 +176,9 @@ impl Reader {
             _ => return Err(self.fail(&format!("`{word}` is not an operator"))),
         };
         let Some(Token::Value(value)) = self.tokens.get(self.at).cloned() else {
-            return Err(self.fail(&format!("after `{word}` a value is missing: text stands in double quotes")));
+            return Err(
+                self.fail(&format!("after `{word}` a value is missing: text stands in double quotes"))
+            );
         };
         self.at += 1;
         let equality = matches!(operator, Operator::Equal | Operator::NotEqual);
@@ -186,7 +189,8 @@ impl Reader {
     }
 
     fn place(&self, name: &str) -> Result<Place, Refusal> {
-        let unknown = || self.fail(&format!("`{name}` is not an attribute of a {}", self.kind.resource_type()));
+        let unknown =
+            || self.fail(&format!("`{name}` is not an attribute of a {}", self.kind.resource_type()));
         if let Some(attribute) = self.within {
             return Ok(Place { attribute, sub: Some(attribute.sub(name).ok_or_else(unknown)?) });
         }
