@@ -138,7 +138,7 @@ fn path(principal: &str) -> String {
     format!("principals/{}", utf8_percent_encode(principal, NON_ALPHANUMERIC))
 }
 
-pub(super) fn member_path(group: &str, member: &str) -> String {
+fn member_path(group: &str, member: &str) -> String {
     let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     format!("groups/{}/members/{}", encode(group), encode(member))
 }
