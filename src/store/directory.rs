@@ -73,14 +73,16 @@ impl Store {
         self.number_all().await?;
         let prefix = format!("{}:", kind.as_str());
         let length = i64::try_from(prefix.len()).unwrap_or(0);
-        sqlx::query(select_entries!("AND substr(principals.id, 1, $1) = $2 ORDER BY directory.number"))
-            .bind(length)
-            .bind(prefix)
-            .fetch_all(&self.database.reader)
-            .await?
-            .iter()
-            .map(read)
-            .collect()
+        sqlx::query(select_entries!(
+            "AND substr(principals.id, 1, CAST($1 AS INTEGER)) = $2 ORDER BY directory.number"
+        ))
+        .bind(length)
+        .bind(prefix)
+        .fetch_all(&self.database.reader)
+        .await?
+        .iter()
+        .map(read)
+        .collect()
     }
 
     /// Whoever has this number, unless deleted.

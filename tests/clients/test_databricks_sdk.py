@@ -208,7 +208,7 @@ class TestPermissions:
     def test_levels_that_the_sdk_does_not_know_do_not_break_it(self, gate, client, experiment):
         import requests
 
-        body = {"access_control_list": [{"user_name": "agent", "permission_level": "CAN_INGEST"}]}
+        body = {"access_control_list": [{"service_principal_name": "agent", "permission_level": "CAN_INGEST"}]}
         answer = requests.patch(
             f"{gate.url}/api/2.0/permissions/experiments/{experiment}", json=body,
             headers={"Authorization": f"Bearer {gate.tokens['admin']}"}, timeout=30,
@@ -216,10 +216,10 @@ class TestPermissions:
         assert answer.status_code == 200, answer.text
         experiments = client("admin").experiments
         listed = experiments.get_permissions(experiment).access_control_list
-        agent = next(one for one in listed if one.user_name == "agent")
+        agent = next(one for one in listed if one.service_principal_name == "agent")
         assert level(agent) == [None]
         # Sent back as it was read, it is refused, and not taken for something else.
-        again = ml.ExperimentAccessControlRequest(user_name="agent", permission_level=level(agent)[0])
+        again = ml.ExperimentAccessControlRequest(service_principal_name="agent", permission_level=level(agent)[0])
         with pytest.raises(BadRequest):
             experiments.update_permissions(experiment, access_control_list=[again])
         levels = experiments.get_permission_levels(experiment).permission_levels
