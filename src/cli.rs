@@ -11,6 +11,7 @@ mod demo;
 mod demo_seed;
 mod explain;
 mod policy;
+mod principal;
 mod routes;
 mod serve;
 mod times;
@@ -65,6 +66,21 @@ enum Command {
         #[command(subcommand)]
         command: policy::PolicyCommand,
     },
+    /// Make users, service principals and groups known, shut them out, delete them
+    #[command(
+        after_help = "Example:\n  tracegate principal create user:ann@example.com --display-name 'Ann'\n  \
+        tracegate principal deactivate user:bob@example.com"
+    )]
+    Principal {
+        #[command(subcommand)]
+        command: principal::PrincipalCommand,
+    },
+    /// Say who is in which group
+    #[command(after_help = "Example:\n  tracegate group add group:analysts user:bob@example.com")]
+    Group {
+        #[command(subcommand)]
+        command: principal::GroupCommand,
+    },
     /// Ask the audit record, or verify it offline
     #[command(
         after_help = "Example:\n  tracegate audit saw --trace-id tr-…\n  tracegate audit query --principal user:bob"
@@ -87,6 +103,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
         Command::Policy { command } => return policy::run(command),
+        Command::Principal { command } => principal::run(command),
+        Command::Group { command } => principal::run_group(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
     };

@@ -15,6 +15,7 @@ mod explain;
 mod fault;
 mod gates;
 mod levels;
+mod membership;
 mod names;
 mod people;
 mod permit;

@@ -21,11 +21,13 @@
 //! # }
 //! ```
 
+mod administrators;
 mod apply;
 pub mod audit_index;
 mod change;
 mod claim_batch;
 mod claims;
+mod directory;
 mod edits;
 mod error;
 mod feed;
@@ -51,6 +53,7 @@ use std::path::Path;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
+pub use directory::{DirectoryEntry, Profile, Wish};
 pub use edits::PolicyStep;
 pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
@@ -69,6 +72,10 @@ pub struct Store {
     database: Database,
     claims: claim_batch::Claims,
     feed: feed::Source,
+    /// The policy version at which changes are made, if at one alone.
+    expected: Option<i64>,
+    /// Whether people may come with credentials that are not kept here.
+    issuers: bool,
 }
 
 impl Store {
@@ -88,7 +95,12 @@ impl Store {
         };
         let claims = claim_batch::Claims::start(database.clone());
         let feed = feed::Source::new(config.url.as_deref())?;
-        Ok(Self { database, claims, feed })
+        Ok(Self { database, claims, feed, expected: None, issuers: false })
+    }
+
+    /// With trusted issuers administrators sign in there, and a token of theirs may go although it is the last.
+    pub fn with_issuers(self, issuers: bool) -> Self {
+        Self { issuers, ..self }
     }
 
     /// Whether the state can be read now, for readiness.

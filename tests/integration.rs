@@ -34,6 +34,9 @@ mod headers;
 #[path = "integration/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[path = "integration/last_administrator.rs"]
+mod last_administrator;
+#[cfg(test)]
 #[path = "integration/levels.rs"]
 mod levels;
 #[cfg(test)]
@@ -46,5 +49,11 @@ mod multipart;
 #[path = "integration/pages.rs"]
 mod pages;
 #[cfg(test)]
+#[path = "integration/permissions.rs"]
+mod permissions;
+#[cfg(test)]
 #[path = "integration/policy_code.rs"]
 mod policy_code;
+#[cfg(test)]
+#[path = "integration/scim.rs"]
+mod scim;

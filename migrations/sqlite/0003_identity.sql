@@ -112,3 +112,9 @@ CREATE TABLE usage_counts (
     used INTEGER NOT NULL,
     PRIMARY KEY (subject, span_start_ms)
 ) WITHOUT ROWID;
+
+-- Everybody could make tokens so far. Databases that are new get this grant with the others, at the first start.
+INSERT INTO grants (principal, securable, privilege, effect, reason, granted_by, granted_at_ms)
+SELECT 'group:users', 'workspace:default', 'token.use', 'allow',
+    'default: every user may make tokens; revoke it to restrict', 'tracegate', 0
+WHERE EXISTS (SELECT 1 FROM memberships WHERE group_id = 'group:admins');

@@ -112,7 +112,7 @@ fn of_disk(what: &str, error: &std::io::Error) -> Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Moved { .. }) {
+        if matches!(error, StoreError::Moved { .. } | StoreError::Exists(_)) {
             return Self::Conflict(error.to_string());
         }
         if matches!(error, StoreError::Full) {

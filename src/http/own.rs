@@ -79,6 +79,8 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.audit.addresses" => answered(&audit_review::addresses(call).await?),
         "tracegate.audit.review" => answered(&audit_review::review(call).await?),
         "tracegate.audit.export" => audit_export::export(call).await,
+        "tracegate.principal.get" => answered(&principals::get(call).await?),
+        "tracegate.principal.delete" => answered(&principals::delete(call, trail).await?),
         _ => Err(Refusal::UnknownEndpoint),
     }
 }

@@ -38,7 +38,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<(Grant, Change), StoreError> {
         const ACTION: &str = "grant.add";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let written = write(&mut policy, grant, by, now).await?;
         let grant = written.grant;
         let change = if written.changed {
@@ -56,7 +56,7 @@ impl Store {
         by: &str,
         now: UnixMillis,
     ) -> Result<Option<Change>, StoreError> {
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let Some(old) = remove(&mut policy, id).await? else { return Ok(None) };
         policy.commit(by, now, "grant.remove", json!(old), json!(null)).await.map(Some)
     }

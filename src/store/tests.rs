@@ -3,6 +3,7 @@
 mod apply;
 mod claims;
 mod concurrency;
+mod directory;
 mod edits;
 mod feed;
 mod migration;

@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq;
 
+use super::administrators::keep_an_administrator;
 use super::error::StoreError;
 use super::{Store, rows};
 use crate::access::Principal;
@@ -89,6 +90,15 @@ impl Store {
         record(&row).map(Some)
     }
 
+    /// Whose token it is, whether it is good or not.
+    pub async fn token_owner(&self, id: &str) -> Result<Option<Principal>, StoreError> {
+        let row = sqlx::query("SELECT principal FROM tokens WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.database.reader)
+            .await?;
+        row.map(|row| rows::parsed(&row, "principal")).transpose()
+    }
+
     /// The tokens of one principal, or all; oldest first.
     pub async fn tokens(&self, principal: Option<&Principal>) -> Result<Vec<TokenRecord>, StoreError> {
         let query = match principal {
@@ -101,14 +111,20 @@ impl Store {
         query.fetch_all(&self.database.reader).await?.iter().map(record).collect()
     }
 
-    /// Revokes the token for good; `false` when there is none or it was revoked before.
+    /// Revokes the token for good; `false` when there is none or it was revoked before. The last one by which
+    /// an administrator can call stays.
     pub async fn revoke_token(&self, id: &str, now: UnixMillis) -> Result<bool, StoreError> {
+        // Under the policy lock, or two at once would each leave the other's.
+        let mut policy = self.begin_policy().await?;
+        let before = self.administrators(&mut policy.transaction, now).await?;
         let done =
             sqlx::query("UPDATE tokens SET revoked_at_ms = $1 WHERE id = $2 AND revoked_at_ms IS NULL")
                 .bind(now.0)
                 .bind(id)
-                .execute(&self.database.writer)
+                .execute(&mut *policy.transaction)
                 .await?;
+        keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.transaction.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 

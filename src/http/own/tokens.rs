@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Call, Refusal, Trail, demand, object, sent_as};
 use crate::access::{Check, Principal, Privilege, Securable};
 use crate::http::changes::settle;
+use crate::http::governors;
 use crate::identity::IdentityError;
 use crate::wire::Malformed;
 
@@ -44,8 +45,11 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
 pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
     let wanted: Wanted = sent_as(call).await?;
     let whose = wanted.principal.unwrap_or_else(|| call.caller.principal.clone());
-    if whose != call.caller.principal {
+    if whose == call.caller.principal {
+        demand(call, Check::new(Privilege::TokenUse, Securable::workspace()))?;
+    } else {
         manage_identities(call)?;
+        governors::store_for(call, &[&whose])?;
     }
     if whose.kind == crate::access::PrincipalKind::Group {
         return Err(Malformed::new("principal", "a group cannot have a token").into());
@@ -68,8 +72,13 @@ pub(super) async fn revoke(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
     let own = call.app.store.tokens(Some(&call.caller.principal)).await?;
     if !own.iter().any(|token| token.id == id) {
         manage_identities(call)?;
+        if let Some(whose) = call.app.store.token_owner(id).await? {
+            governors::store_for(call, &[&whose])?;
+        }
     }
-    if !call.app.identity.revoke_token(id).await? {
+    let revoked = call.app.store.revoke_token(id, call.app.clock.now()).await?;
+    call.app.identity.forget();
+    if !revoked {
         return Err(Refusal::NotFound(format!("token `{id}` does not exist or is revoked already")));
     }
     Ok(object(json!({ "revoked": id })))
