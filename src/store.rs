@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+mod access_requests;
+mod access_reviews;
 mod apply;
 pub mod audit_index;
 mod change;
@@ -31,6 +33,7 @@ mod error;
 mod feed;
 mod grants;
 mod groups;
+mod limits;
 mod policy_state;
 mod principals;
 mod read_policy;
@@ -48,6 +51,10 @@ mod tests;
 
 use std::path::Path;
 
+pub use access_requests::{
+    AccessRequest, Asked, Decided, MOST_A_DAY, MOST_WAITING, NewAccessRequest, RequestFilter, RequestState, WAITS_MS,
+};
+pub use access_reviews::AccessReview;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
@@ -55,6 +62,7 @@ pub use edits::PolicyStep;
 pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
+pub use limits::{LimitKey, LimitName, UsageLimit};
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
