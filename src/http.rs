@@ -7,6 +7,7 @@ mod convert;
 mod edit;
 mod error;
 mod handle;
+mod limited;
 mod lookup;
 mod mlflow_auth;
 mod oauth;
