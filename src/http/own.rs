@@ -1,5 +1,7 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
+mod access_requests;
+mod access_reviews;
 mod audit;
 mod audit_export;
 mod audit_review;
@@ -8,6 +10,7 @@ mod break_glass;
 mod checkpoints;
 mod explain;
 mod grants;
+mod limits;
 mod openapi;
 mod policy;
 mod principals;
@@ -58,6 +61,17 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.grant.list" => grants::list(call).await?,
         "tracegate.grant.create" => grants::create(call, trail).await?,
         "tracegate.grant.delete" => grants::delete(call, trail).await?,
+        "tracegate.access_request.create" => access_requests::create(call, trail).await?,
+        "tracegate.access_request.list" => access_requests::list(call).await?,
+        "tracegate.access_request.get" => access_requests::get(call).await?,
+        "tracegate.access_request.approve" => access_requests::approve(call, trail).await?,
+        "tracegate.access_request.refuse" => access_requests::refuse(call, trail).await?,
+        "tracegate.access_request.withdraw" => access_requests::withdraw(call, trail).await?,
+        "tracegate.access_review.list" => access_reviews::list(call).await?,
+        "tracegate.access_review.decide" => access_reviews::decide(call, trail).await?,
+        "tracegate.limit.list" => limits::list(call).await?,
+        "tracegate.limit.set" => limits::set(call, trail).await?,
+        "tracegate.limit.clear" => limits::clear(call, trail).await?,
         "tracegate.break_glass" => break_glass::take(call, trail).await?,
         "tracegate.principal.list" => principals::list(call).await?,
         "tracegate.principal.create" => principals::create(call, trail).await?,
@@ -212,6 +226,11 @@ pub(super) async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>)
 /// Demands a check in the middle of an own operation.
 pub(super) fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
     if call.allows(check.clone())? { Ok(()) } else { Err(call.denied(check.privilege, &check.securable)) }
+}
+
+/// An answer as the object that its type is written as.
+pub(super) fn typed<T: serde::Serialize>(answer: &T) -> Result<Map<String, Value>, Refusal> {
+    serde_json::to_value(answer).map(object).map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 pub(super) fn object(value: Value) -> Map<String, Value> {
