@@ -179,6 +179,7 @@ fn kind_in_words(kind: &str) -> String {
         "bool" => "`true` or `false`",
         "u32" | "u64" | "usize" => "number",
         "LogFormat" => "`text` or `json`",
+        "LimitsProfile" => "`off` or `reference-platform`",
         "Vec<String>" => "list of texts",
         "Vec<IssuerConfig>" | "Vec<FederationConfig>" => "list of tables",
         "BTreeMap<String, String>" => "table of texts",
