@@ -68,7 +68,9 @@ enum Command {
         command: policy::PolicyCommand,
     },
     /// Ask for access, decide on requests, review what was granted
-    #[command(after_help = "Example:\n  tracegate access request --on experiment:12 --reason 'triage of incident 4711'")]
+    #[command(
+        after_help = "Example:\n  tracegate access request --on experiment:12 --reason 'triage of incident 4711'"
+    )]
     Access {
         #[command(subcommand)]
         command: access::AccessCommand,

@@ -52,7 +52,8 @@ mod tests;
 use std::path::Path;
 
 pub use access_requests::{
-    AccessRequest, Asked, Decided, MOST_A_DAY, MOST_WAITING, NewAccessRequest, RequestFilter, RequestState, WAITS_MS,
+    AccessRequest, Asked, Decided, MOST_A_DAY, MOST_WAITING, NewAccessRequest, RequestFilter, RequestState,
+    WAITS_MS,
 };
 pub use access_reviews::AccessReview;
 pub use apply::Wanted;

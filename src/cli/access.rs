@@ -40,7 +40,9 @@ pub(super) enum AccessCommand {
         json: bool,
     },
     /// Approve a request of somebody else
-    #[command(after_help = "Example:\n  tracegate access approve 0190a3b2-… --minutes 60 --reason 'on call this week'")]
+    #[command(
+        after_help = "Example:\n  tracegate access approve 0190a3b2-… --minutes 60 --reason 'on call this week'"
+    )]
     Approve {
         id: String,
         /// For how long from now, instead of what was asked
@@ -55,7 +57,9 @@ pub(super) enum AccessCommand {
         json: bool,
     },
     /// Refuse a request, saying why
-    #[command(after_help = "Example:\n  tracegate access refuse 0190a3b2-… --reason 'ask for experiment:14, it is masked'")]
+    #[command(
+        after_help = "Example:\n  tracegate access refuse 0190a3b2-… --reason 'ask for experiment:14, it is masked'"
+    )]
     Refuse {
         id: String,
         #[arg(long)]
@@ -71,9 +75,11 @@ pub(super) enum AccessCommand {
         json: bool,
     },
     /// Show who has what and when it was last used; or keep or revoke a grant, saying why
-    #[command(after_help = "Example:\n  tracegate access review --on experiment:12 --unused-since-days 90\n  \
+    #[command(
+        after_help = "Example:\n  tracegate access review --on experiment:12 --unused-since-days 90\n  \
         tracegate access review --revoke 41 --reason 'left the team'\n  \
-        tracegate access review --keep 42 --reason 'still on call'")]
+        tracegate access review --keep 42 --reason 'still on call'"
+    )]
     Review {
         /// Who reaches this securable
         #[arg(long, conflicts_with = "principal")]
@@ -175,12 +181,7 @@ pub(super) fn given<const N: usize>(
 }
 
 /// All pages of a list as one answer.
-fn all(
-    client: &Client,
-    path: &str,
-    list: &str,
-    query: Vec<(&'static str, String)>,
-) -> anyhow::Result<Value> {
+fn all(client: &Client, path: &str, list: &str, query: Vec<(&'static str, String)>) -> anyhow::Result<Value> {
     let entries = super::audit_questions::all(client, path, list, &query, None)?;
     let mut answer = serde_json::Map::new();
     answer.insert(list.to_owned(), Value::Array(entries));

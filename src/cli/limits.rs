@@ -22,8 +22,10 @@ pub(super) enum LimitsCommand {
         json: bool,
     },
     /// Set limits, on an experiment or for one principal
-    #[command(after_help = "Example:\n  tracegate limits set --on experiment:12 --requests-per-second 30 --traces 50000\n  \
-        tracegate limits set --on workspace:default --principal user:bob --requests-per-second 5")]
+    #[command(
+        after_help = "Example:\n  tracegate limits set --on experiment:12 --requests-per-second 30 --traces 50000\n  \
+        tracegate limits set --on workspace:default --principal user:bob --requests-per-second 5"
+    )]
     Set {
         #[arg(long)]
         on: String,

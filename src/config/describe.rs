@@ -149,7 +149,7 @@ fn in_words((key, value): (&str, &str)) -> (String, String) {
             Ok(number) => format!("{}{}", grouped(number), size_in_words(key, number)),
             Err(_) => number.to_owned(),
         },
-        text => format!("`{}`", text.trim_matches('"').replace("Text", "text")),
+        text => format!("`{}`", text.trim_matches('"').replace("Text", "text").replace("Off", "off")),
     };
     (key.to_owned(), words)
 }

@@ -100,9 +100,15 @@ mod tests {
     #[test]
     fn a_profile_is_off_until_it_is_named_and_single_values_beat_it() {
         let mut config = LimitsConfig::default();
-        assert_eq!((config.default_traces_per_experiment(), config.default_requests_per_second()), (None, None));
+        assert_eq!(
+            (config.default_traces_per_experiment(), config.default_requests_per_second()),
+            (None, None)
+        );
         config.requests_per_second = Some(5);
-        assert_eq!((config.default_traces_per_experiment(), config.default_requests_per_second()), (None, Some(5)));
+        assert_eq!(
+            (config.default_traces_per_experiment(), config.default_requests_per_second()),
+            (None, Some(5))
+        );
         config.profile = LimitsProfile::ReferencePlatform;
         assert_eq!(
             (config.default_traces_per_experiment(), config.default_requests_per_second()),
@@ -112,8 +118,11 @@ mod tests {
 
     #[test]
     fn a_limit_of_nothing_is_a_mistake() {
-        let config =
-            LimitsConfig { traces_per_experiment: Some(0), requests_per_second: Some(0), ..Default::default() };
+        let config = LimitsConfig {
+            traces_per_experiment: Some(0),
+            requests_per_second: Some(0),
+            ..Default::default()
+        };
         let mut problems = Vec::new();
         config.validate(&mut problems);
         assert_eq!(problems.len(), 2, "{problems:?}");

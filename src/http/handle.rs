@@ -169,7 +169,9 @@ pub(super) async fn claim(
         }
     }
     let starts_in = match (call.operation.handling, &*after) {
-        (Handling::StartTraceV3, _) => call.claims.first().map(|(_, experiment)| (experiment.clone(), fresh.len())),
+        (Handling::StartTraceV3, _) => {
+            call.claims.first().map(|(_, experiment)| (experiment.clone(), fresh.len()))
+        }
         (_, After::StartedV2(experiment)) => Some((experiment.clone(), 1)),
         _ => None,
     };

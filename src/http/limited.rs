@@ -33,7 +33,10 @@ pub(super) async fn count(call: &Call<'_>) -> Result<(), Refusal> {
 pub(super) enum Room {
     Made(Reservation),
     /// There is none; these of the known traces are not held and would have been new.
-    Full { refusal: Refusal, missing: Vec<TraceId> },
+    Full {
+        refusal: Refusal,
+        missing: Vec<TraceId>,
+    },
 }
 
 /// Makes room for the traces that a write starts in an experiment.

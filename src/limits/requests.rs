@@ -49,7 +49,10 @@ enum Look {
     Counted,
     Over(Over),
     /// A share of this second is needed first.
-    Needs { bound: usize, start: i64 },
+    Needs {
+        bound: usize,
+        start: i64,
+    },
 }
 
 impl Windows {
@@ -88,7 +91,8 @@ impl Windows {
         for (index, (key, value)) in bounds.iter().enumerate() {
             let window = windows.entry(key.clone()).or_default();
             window.turn_to(now);
-            let full = if shared { window.exhausted && window.used >= window.taken } else { window.used >= *value };
+            let full =
+                if shared { window.exhausted && window.used >= window.taken } else { window.used >= *value };
             if full || *value == 0 {
                 let retry_after_ms = until(window.start + SECOND_MS, now);
                 return Look::Over(Over { key: key.clone(), value: *value, retry_after_ms });

@@ -52,7 +52,10 @@ pub(super) struct Held {
 pub enum Admission {
     Room(Reservation),
     /// Nothing was reserved. `missing` are those of the known traces that the backend does not hold.
-    Full { over: Over, missing: Vec<TraceId> },
+    Full {
+        over: Over,
+        missing: Vec<TraceId>,
+    },
 }
 
 impl Admission {
@@ -232,11 +235,16 @@ impl Held {
         true
     }
 
-    /// Whether the count holds traces that were counted without asking, and may be asked for again.
+    /// Whether the count is old, or holds traces that were counted without asking, and may be asked for again.
     fn is_unsure(&self, experiment: &ExperimentId, now: UnixMillis) -> bool {
         let states = self.states.lock();
         states.get(experiment).is_none_or(|state| {
-            state.asked_at.is_none() || (state.unsure > 0 && state.age(now) >= OLDEST_NEAR_MS)
+            let oldest = match (state.unsure > 0, self.shared) {
+                (true, _) => OLDEST_NEAR_MS,
+                (false, true) => OLDEST_SHARED_MS,
+                (false, false) => OLDEST_ALONE_MS,
+            };
+            state.age(now) >= oldest
         })
     }
 

@@ -311,7 +311,8 @@ impl Store {
         by: &str,
         now: UnixMillis,
     ) -> Result<Decided, StoreError> {
-        let action = format!("access_request.{}", if state == RequestState::Refused { "refuse" } else { "withdraw" });
+        let action =
+            format!("access_request.{}", if state == RequestState::Refused { "refuse" } else { "withdraw" });
         let mut policy = PolicyTransaction::begin(&self.database).await?;
         let before = match waiting(&mut policy, id, now).await? {
             Ok(request) => request,

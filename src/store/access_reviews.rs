@@ -56,12 +56,11 @@ impl Store {
         // Under the policy lock, so that no grant is kept that was just taken away.
         let mut policy = PolicyTransaction::begin(&self.database).await?;
         let Some(grant) = grants::find(&mut policy, id).await? else { return Ok(None) };
-        let before = sqlx::query(
-            "SELECT reviewed_by, reviewed_at_ms, reason FROM access_reviews WHERE grant_id = $1",
-        )
-        .bind(id.0)
-        .fetch_optional(&mut *policy.transaction)
-        .await?;
+        let before =
+            sqlx::query("SELECT reviewed_by, reviewed_at_ms, reason FROM access_reviews WHERE grant_id = $1")
+                .bind(id.0)
+                .fetch_optional(&mut *policy.transaction)
+                .await?;
         let before = before.as_ref().map(read).transpose()?;
         sqlx::query(
             "INSERT INTO access_reviews (grant_id, reviewed_by, reviewed_at_ms, reason) VALUES ($1, $2, $3, $4) \
@@ -100,8 +99,7 @@ impl Store {
             .execute(&mut *policy.transaction)
             .await?;
         let after = json!({ "grant": null, "reason": reason });
-        let change =
-            policy.commit(by, now, "access_review.revoke", json!({ "grant": grant }), after).await?;
+        let change = policy.commit(by, now, "access_review.revoke", json!({ "grant": grant }), after).await?;
         Ok(Some((grant, change)))
     }
 }

@@ -14,7 +14,9 @@ use crate::access::{Principal, Securable};
 use crate::clock::UnixMillis;
 use crate::database::Dialect;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitName {
     /// Calls in one second.

@@ -10,7 +10,10 @@ const ROUTE: &str = "/api/tracegate/v1/access-requests";
 const WHY: &str = "triage of incident 4711";
 
 fn ask(on: &str, privilege: &str, minutes: Option<u64>) -> Request {
-    Request::post(ROUTE, &json!({ "securable": on, "privilege": privilege, "reason": WHY, "minutes": minutes }))
+    Request::post(
+        ROUTE,
+        &json!({ "securable": on, "privilege": privilege, "reason": WHY, "minutes": minutes }),
+    )
 }
 
 fn decide(id: &str, what: &str, body: &Value) -> Request {
@@ -31,7 +34,8 @@ async fn an_approved_request_is_a_grant_with_an_end_and_a_record() {
     let request = id(&asked);
     let again = gateway.call(Who::Stranger, ask("experiment:1", "CAN_READ", Some(60))).await.expect(200);
     assert_eq!(id(&again), request, "the same again is not doubled");
-    let listed = gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?state=pending"))).await.expect(200);
+    let listed =
+        gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?state=pending"))).await.expect(200);
     assert_eq!(listed.json()["requests"][0]["id"], request.as_str());
 
     let approval = json!({ "reason": "welcome" });
@@ -46,7 +50,10 @@ async fn an_approved_request_is_a_grant_with_an_end_and_a_record() {
     for (call, action) in [(&asked, "access_request.ask"), (&approved, "access_request.approve")] {
         let records = gateway.records(&call.decision_id()).await;
         let changes: Vec<_> = records.iter().filter_map(|record| record.policy_change.as_ref()).collect();
-        assert!(changes.iter().any(|change| change.action == action && change.before != change.after), "{action}");
+        assert!(
+            changes.iter().any(|change| change.action == action && change.before != change.after),
+            "{action}"
+        );
     }
     gateway.stop().await;
 }
@@ -79,7 +86,16 @@ async fn asking_is_no_oracle_and_foreign_requests_are_not_there() {
             gateway.call(who, decide(one, "approve", &json!({}))).await.expect(404);
             gateway.call(who, decide(one, "refuse", &json!({ "reason": "no" }))).await.expect(404);
             gateway.call(who, Request::new("DELETE", &path)).await.expect(404);
-            told.push(gets.json()["message"].as_str().unwrap().replace(one, "ID").split(" (").next().unwrap().to_owned());
+            told.push(
+                gets.json()["message"]
+                    .as_str()
+                    .unwrap()
+                    .replace(one, "ID")
+                    .split(" (")
+                    .next()
+                    .unwrap()
+                    .to_owned(),
+            );
         }
         assert_eq!(told[0], told[1]);
     }
@@ -113,7 +129,10 @@ async fn nobody_decides_alone_and_nothing_is_approved_that_does_not_exist() {
     // Without an end is said, and not forgotten.
     let vague = gateway.call(Who::Manager, decide(&own, "approve", &json!({}))).await.expect(400);
     assert!(vague.text().contains("without_end"), "{}", vague.text());
-    gateway.call(Who::Manager, decide(&own, "approve", &json!({"minutes": 5, "without_end": true}))).await.expect(400);
+    gateway
+        .call(Who::Manager, decide(&own, "approve", &json!({"minutes": 5, "without_end": true})))
+        .await
+        .expect(400);
     let done = gateway.call(Who::Manager, decide(&own, "approve", &json!({ "without_end": true }))).await;
     assert!(done.expect(200).json()["grant"]["expires_at_ms"].is_null());
 
@@ -130,7 +149,13 @@ async fn nobody_decides_alone_and_nothing_is_approved_that_does_not_exist() {
     }
     // Asked before it could be known to be wrong.
     for (field, request) in [
-        ("reason", Request::post(ROUTE, &json!({"securable": "experiment:1", "privilege": "CAN_READ", "reason": "because"}))),
+        (
+            "reason",
+            Request::post(
+                ROUTE,
+                &json!({"securable": "experiment:1", "privilege": "CAN_READ", "reason": "because"}),
+            ),
+        ),
         ("minutes", ask("experiment:1", "CAN_READ", Some(0))),
         ("minutes", ask("experiment:1", "CAN_READ", Some(u64::MAX))),
         ("CAN_FLY", ask("experiment:1", "CAN_FLY", Some(5))),

@@ -26,12 +26,17 @@ async fn a_manager_sees_everybody_who_reaches_it_and_nothing_of_other_securables
         ("experiment:1", "CAN_READ", "the team triages"),
         ("workspace:default", "CAN_LIST", "a secret of the workspace"),
     ] {
-        let body = json!({ "principal": "group:team", "securable": on, "privilege": privilege, "reason": reason });
+        let body =
+            json!({ "principal": "group:team", "securable": on, "privilege": privilege, "reason": reason });
         gateway.call(Who::Admin, Request::post("/api/tracegate/v1/grants", &body)).await.expect(200);
     }
-    gateway.call(Who::Stranger, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=1")).await.expect(200);
+    gateway
+        .call(Who::Stranger, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=1"))
+        .await
+        .expect(200);
 
-    let answer = gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?on=experiment:1"))).await.expect(200);
+    let answer =
+        gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?on=experiment:1"))).await.expect(200);
     assert!(!answer.text().contains("a secret of the workspace"));
     let review = answer.json();
     let of = |who: &str, inherited: bool| {
@@ -42,7 +47,10 @@ async fn a_manager_sees_everybody_who_reaches_it_and_nothing_of_other_securables
     };
     let direct = of("user:stranger", false);
     assert_eq!(direct["via"], json!(["group:team", "group:inner"]));
-    assert_eq!((&direct["reason"], &direct["granted_by"]), (&json!("the team triages"), &json!("user:admin")));
+    assert_eq!(
+        (&direct["reason"], &direct["granted_by"]),
+        (&json!("the team triages"), &json!("user:admin"))
+    );
     assert!(direct["last_used_ms"].as_i64().is_some() && direct["uses"].as_i64() == Some(1), "{direct}");
     let inherited = of("user:stranger", true);
     for hidden in ["grant_id", "securable", "granted_by", "reason", "last_used_ms", "granted_at_ms"] {
@@ -70,7 +78,11 @@ async fn a_manager_sees_everybody_who_reaches_it_and_nothing_of_other_securables
     gateway.call(Who::Reader, Request::get(&format!("{ROUTE}?on=experiment:1"))).await.expect(403);
     let own = gateway.call(Who::Stranger, Request::get(&format!("{ROUTE}?principal=user:stranger"))).await;
     let own = own.expect(200);
-    assert!(own.text().contains("CAN_LIST") && !own.text().contains("a secret of the workspace"), "{}", own.text());
+    assert!(
+        own.text().contains("CAN_LIST") && !own.text().contains("a secret of the workspace"),
+        "{}",
+        own.text()
+    );
     gateway.stop().await;
 }
 
@@ -92,18 +104,31 @@ async fn a_review_keeps_or_revokes_and_stands_in_the_record() {
     gateway.call(Who::Manager, decide(&reader, "keep", " ")).await.expect(400);
     let kept = gateway.call(Who::Manager, decide(&reader, "keep", "on call")).await.expect(200);
     let gone = gateway.call(Who::Manager, decide(&editor, "revoke", "left the team")).await.expect(200);
-    gateway.call(Who::Editor, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=1")).await.expect(403);
+    gateway
+        .call(Who::Editor, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=1"))
+        .await
+        .expect(403);
     for (answer, action, reason) in
         [(kept, "access_review.keep", "on call"), (gone, "access_review.revoke", "left the team")]
     {
         let records = gateway.records(&answer.decision_id()).await;
         let change = records.iter().find_map(|record| record.policy_change.as_ref()).expect(action);
         assert_eq!(change.action, action);
-        assert!(change.after.to_string().contains(reason) && change.before.to_string().contains("user:"), "{change:?}");
+        assert!(
+            change.after.to_string().contains(reason) && change.before.to_string().contains("user:"),
+            "{change:?}"
+        );
     }
-    let again = gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?on=experiment:1"))).await.expect(200).json();
+    let again = gateway
+        .call(Who::Manager, Request::get(&format!("{ROUTE}?on=experiment:1")))
+        .await
+        .expect(200)
+        .json();
     let row = rows(&again).iter().find(|row| row["grant_id"] == reader).unwrap();
-    assert_eq!((&row["last_review"]["reviewed_by"], &row["last_review"]["reason"]), (&json!("user:manager"), &json!("on call")));
+    assert_eq!(
+        (&row["last_review"]["reviewed_by"], &row["last_review"]["reason"]),
+        (&json!("user:manager"), &json!("on call"))
+    );
     assert!(!rows(&again).iter().any(|row| row["grant_id"] == editor));
     gateway.stop().await;
 }

@@ -52,7 +52,8 @@ async fn a_limit_on_requests_is_the_managers_and_says_what_it_is() {
         .call(Who::Manager, limit("workspace:default", Some("user:reader"), "requests_per_second", 1))
         .await
         .expect(403);
-    let set = gateway.call(Who::Manager, limit("experiment:1", None, "requests_per_second", 1)).await.expect(200);
+    let set =
+        gateway.call(Who::Manager, limit("experiment:1", None, "requests_per_second", 1)).await.expect(200);
     let records = gateway.records(&set.decision_id()).await;
     let change = records.iter().find_map(|record| record.policy_change.as_ref()).expect("before and after");
     assert_eq!((&change.before, &change.after["value"]), (&Value::Null, &json!(1)));
@@ -75,7 +76,10 @@ async fn a_limit_on_requests_is_the_managers_and_says_what_it_is() {
     assert!(metrics.contains("tracegate_limited_total{limit=\"requests_per_second\"}"), "{metrics}");
     // Another experiment's allowance is its own; and the API that lifts the limit is not limited.
     for _ in 0..10 {
-        gateway.call(Who::Admin, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=2")).await.expect(200);
+        gateway
+            .call(Who::Admin, Request::get("/api/2.0/mlflow/experiments/get?experiment_id=2"))
+            .await
+            .expect(200);
     }
     let clear = format!("{ROUTE}?securable=experiment:1&name=requests_per_second");
     gateway.call(Who::Editor, Request::new("DELETE", &clear)).await.expect(403);
@@ -99,7 +103,8 @@ async fn a_principal_is_limited_by_itself() {
     for _ in 0..20 {
         gateway.call(Who::Editor, Request::get(READ)).await.expect(200);
     }
-    let own = gateway.call(Who::Lister, Request::get(&format!("{ROUTE}?principal=user:lister"))).await.expect(200);
+    let own =
+        gateway.call(Who::Lister, Request::get(&format!("{ROUTE}?principal=user:lister"))).await.expect(200);
     assert_eq!(own.json()["limits"][0]["value"], 1);
     gateway.call(Who::Lister, Request::get(&format!("{ROUTE}?principal=user:reader"))).await.expect(403);
     gateway.call(Who::Lister, Request::get(ROUTE)).await.expect(403);
@@ -141,7 +146,11 @@ async fn a_full_experiment_takes_no_new_trace_and_every_span_of_those_it_holds()
     for request in [start(&third, "1"), spans("1", &[&third], 1), spans("1", &[&third, &fourth], 1)] {
         let full = gateway.call(Who::Ingester, request).await.expect(429);
         assert_eq!(full.code(), "RESOURCE_EXHAUSTED");
-        assert!(full.header("retry-after").is_some() && full.text().contains("2 traces held"), "{}", full.text());
+        assert!(
+            full.header("retry-after").is_some() && full.text().contains("2 traces held"),
+            "{}",
+            full.text()
+        );
     }
     let v2 = json!({ "experiment_id": "1", "timestamp_ms": 1, "request_metadata": [], "tags": [] });
     gateway.call(Who::Editor, Request::post("/api/2.0/mlflow/traces", &v2)).await.expect(429);
@@ -152,7 +161,8 @@ async fn a_full_experiment_takes_no_new_trace_and_every_span_of_those_it_holds()
     let mixed = gateway.call(Who::Ingester, spans("1", &[&second, &third], 3)).await.expect(200);
     assert!(mixed.text().contains("traces held"), "{}", mixed.text());
     let count = async || {
-        let shown = gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?securable=experiment:1"))).await;
+        let shown =
+            gateway.call(Who::Manager, Request::get(&format!("{ROUTE}?securable=experiment:1"))).await;
         shown.expect(200).json()["limits"][0]["used"].as_u64().unwrap()
     };
     assert_eq!(count().await, 2);
@@ -160,7 +170,10 @@ async fn a_full_experiment_takes_no_new_trace_and_every_span_of_those_it_holds()
     assert!(gateway.app.store.trace_owner(&TraceId::parse(&third).unwrap()).await.unwrap().is_none());
     // A delete makes room at once, for one; the deleted id is as new as any other.
     let delete = json!({ "experiment_id": "1", "request_ids": [first] });
-    gateway.call(Who::Editor, Request::post("/api/3.0/mlflow/traces/delete-traces", &delete)).await.expect(200);
+    gateway
+        .call(Who::Editor, Request::post("/api/3.0/mlflow/traces/delete-traces", &delete))
+        .await
+        .expect(200);
     gateway.call(Who::Ingester, start(&third, "1")).await.expect(200);
     gateway.call(Who::Ingester, start(&first, "1")).await.expect(429);
     assert_eq!(count().await, 2);

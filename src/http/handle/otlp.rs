@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
-use super::super::trail::Trail;
 use super::super::limited::{self, Room};
+use super::super::trail::Trail;
 use super::{After, unclaim};
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
 use crate::classify::otlp::{self, Export, OtlpError, OtlpLimits};
@@ -113,7 +113,9 @@ async fn make_room(
 }
 
 enum Settled {
-    Ours { fresh: bool },
+    Ours {
+        fresh: bool,
+    },
     /// Of another experiment, into which the caller may write too.
     Shared,
     Refused(String),

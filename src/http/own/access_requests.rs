@@ -330,7 +330,6 @@ pub(super) fn sealed(call: &Call<'_>, context: &str, place: &str) -> Result<Stri
 
 pub(super) fn opened(call: &Call<'_>, context: &str, token: &str) -> Result<String, Refusal> {
     let opened = call.app.sealer.open(context, token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    opened.ok_or_else(|| {
-        Malformed::new("query parameter `after`", "is not a token of an earlier page").into()
-    })
+    opened
+        .ok_or_else(|| Malformed::new("query parameter `after`", "is not a token of an earlier page").into())
 }

@@ -16,9 +16,7 @@ use serde_json::{Map, Value};
 use super::access_requests::{opened, place, readable, sealed};
 use super::audit::{latest, limit, unreadable};
 use super::{Call, Refusal, Trail, demand, managing, sent_as, typed};
-use crate::access::{
-    Check, Effect, Grant, GrantId, Principal, PrincipalKind, Privilege, Securable,
-};
+use crate::access::{Check, Effect, Grant, GrantId, Principal, PrincipalKind, Privilege, Securable};
 use crate::http::changes::settle;
 use crate::store::AccessReview;
 use crate::store::audit_index::GrantUse;
@@ -176,8 +174,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
     let reviews = call.app.store.access_reviews(&ids).await?;
     let view = call.view()?;
     let active = |principal: &Principal| !view.snapshot().is_inactive(principal);
-    let access =
-        rows.into_iter().map(|row| told(active(&row.principal), row, &uses, &reviews)).collect();
+    let access = rows.into_iter().map(|row| told(active(&row.principal), row, &uses, &reviews)).collect();
     typed(&Review { access, next, policy_version: view.version(), complete })
 }
 
@@ -262,7 +259,13 @@ async fn on_securable(call: &Call<'_>, on: &Securable) -> Result<Vec<Row>, Refus
     // Administrators need no grant. Who they are is not every manager's to know.
     let reached = groups.reached_by(&admins());
     let reached = reached.into_iter().filter(|(_, via)| reads_all || via.is_empty());
-    rows.extend(reached.map(|(principal, via)| Row { depth: usize::MAX, principal, via, grant: None, shown: false }));
+    rows.extend(reached.map(|(principal, via)| Row {
+        depth: usize::MAX,
+        principal,
+        via,
+        grant: None,
+        shown: false,
+    }));
     Ok(rows)
 }
 
@@ -279,7 +282,13 @@ async fn of_principal(call: &Call<'_>, principal: &Principal) -> Result<Vec<Row>
         for grant in call.app.store.grants(Some(&granted_to), None).await? {
             let own = via.is_empty();
             let shown = reads_all || own || call.allows(managing(&grant.grant.securable))?;
-            rows.push(Row { depth: 0, principal: principal.clone(), via: via.clone(), grant: Some(grant), shown });
+            rows.push(Row {
+                depth: 0,
+                principal: principal.clone(),
+                via: via.clone(),
+                grant: Some(grant),
+                shown,
+            });
         }
         if granted_to == admins() {
             rows.push(Row { depth: 0, principal: principal.clone(), via, grant: None, shown: false });

@@ -151,9 +151,8 @@ pub(super) async fn set(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String
 /// `DELETE limits?securable=S&principal=P&name=N`: back to the configuration's.
 pub(super) async fn clear(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
     let needed = |name: &str| -> Result<String, Refusal> { Ok(super::audit::needed(call, name)?) };
-    let name = serde_json::from_value(Value::String(needed("name")?)).map_err(|_| {
-        Malformed::new("query parameter `name`", "must be `requests_per_second` or `traces`")
-    })?;
+    let name = serde_json::from_value(Value::String(needed("name")?))
+        .map_err(|_| Malformed::new("query parameter `name`", "must be `requests_per_second` or `traces`"))?;
     let principal = call.head.query.one("principal")?.map(str::parse::<Principal>).transpose()?;
     let key = LimitKey { securable: needed("securable")?.parse()?, principal, name };
     may_change(call, &key).await?;
@@ -182,7 +181,8 @@ async fn may_change(call: &Call<'_>, key: &LimitKey) -> Result<(), Refusal> {
     }
     match (key.securable.kind, &key.principal, key.name) {
         (_, Some(principal), _) if principal.kind == PrincipalKind::Group => {
-            Err(Malformed::new("principal", "must be a user or a service principal: groups do not call").into())
+            Err(Malformed::new("principal", "must be a user or a service principal: groups do not call")
+                .into())
         }
         (_, Some(_), LimitName::Traces) => {
             Err(Malformed::new("principal", "cannot be given for `traces`, which experiments hold").into())

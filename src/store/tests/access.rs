@@ -138,7 +138,10 @@ async fn requests_expire_are_bounded_and_listed_by_state() {
             store.access_requests(&filter, now, 100).await.unwrap().len()
         };
         assert_eq!(listed(RequestState::Pending, NOW).await, 20);
-        assert_eq!((listed(RequestState::Pending, later).await, listed(RequestState::Expired, later).await), (0, 20));
+        assert_eq!(
+            (listed(RequestState::Pending, later).await, listed(RequestState::Expired, later).await),
+            (0, 20)
+        );
         let decided = store.approve_access("0190-0000", Some(HOUR), None, BY, later).await.unwrap();
         assert!(matches!(decided, Decided::Over(request) if request.state == RequestState::Expired));
         assert!(matches!(store.ask_access(&more, later).await.unwrap(), Asked::Made(_)));

@@ -85,7 +85,9 @@ pub(super) fn upwards(snapshot: &Snapshot, start: &Securable) -> Vec<Securable> 
     while let Some(current) = chain.last() {
         let placed = snapshot.securable_index(current).and_then(|index| snapshot.parent_of(index));
         let parent = match placed {
-            Some(parent) => snapshot.securables().find(|(index, _)| *index == parent).map(|(_, name)| name.clone()),
+            Some(parent) => {
+                snapshot.securables().find(|(index, _)| *index == parent).map(|(_, name)| name.clone())
+            }
             None => current.parent(),
         };
         match parent {
