@@ -18,6 +18,7 @@ use crate::classify::Manifest;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::limits::Limits;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::seal::Sealer;
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
@@ -83,6 +84,8 @@ pub struct App {
     pub strangers: strangers::Strangers,
     /// Whose traces pass through.
     pub subjects: subjects::Subjects,
+    /// How much may be used.
+    pub limits: Limits,
 }
 
 impl App {
@@ -115,6 +118,7 @@ impl App {
         let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
+            limits: Limits::new(&config.limits, store.clone(), Arc::clone(&clock)),
             policy: Policy::new(levels, Arc::clone(&clock), staleness, config.policy.casbin_sample),
             audit: records.sink(),
             sealer: Sealer::new(&store.secret("page-tokens").await?),
@@ -135,6 +139,7 @@ impl App {
             records,
         });
         app.reload_policy().await?;
+        app.limits.refresh(app.policy.version()).await?;
         let first_token = app.first_start().await?;
         Ok((app, first_token))
     }
@@ -185,8 +190,13 @@ impl App {
         Ok(())
     }
 
-    /// Confirms the policy version with the store, and puts in force what changed since.
+    /// Confirms the policy version with the store, and puts in force what changed since, limits too.
     pub async fn confirm_policy(&self) -> Result<(), StoreError> {
+        self.confirm_version().await?;
+        self.limits.refresh(self.policy.version()).await
+    }
+
+    async fn confirm_version(&self) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let asked_at = Instant::now();
             let from = self.policy.version();

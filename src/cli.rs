@@ -1,5 +1,6 @@
 //! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
 
+mod access;
 mod audit;
 mod audit_export;
 mod audit_key;
@@ -10,6 +11,7 @@ mod client;
 mod demo;
 mod demo_seed;
 mod explain;
+mod limits;
 mod policy;
 mod principal;
 mod routes;
@@ -81,6 +83,20 @@ enum Command {
         #[command(subcommand)]
         command: principal::GroupCommand,
     },
+    /// Ask for access, decide on requests, review what was granted
+    #[command(
+        after_help = "Example:\n  tracegate access request --on experiment:12 --reason 'triage of incident 4711'"
+    )]
+    Access {
+        #[command(subcommand)]
+        command: access::AccessCommand,
+    },
+    /// Show and set how much of an experiment may be used
+    #[command(after_help = "Example:\n  tracegate limits set --on experiment:12 --requests-per-second 30")]
+    Limits {
+        #[command(subcommand)]
+        command: limits::LimitsCommand,
+    },
     /// Ask the audit record, or verify it offline
     #[command(
         after_help = "Example:\n  tracegate audit saw --trace-id tr-…\n  tracegate audit query --principal user:bob"
@@ -105,6 +121,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Policy { command } => return policy::run(command),
         Command::Principal { command } => principal::run(command),
         Command::Group { command } => principal::run_group(command),
+        Command::Access { command } => access::run(command),
+        Command::Limits { command } => limits::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
     };

@@ -9,6 +9,7 @@ mod error;
 mod governors;
 mod handle;
 mod html;
+mod limited;
 mod lookup;
 mod mlflow_auth;
 mod oauth;

@@ -22,6 +22,8 @@
 //! ```
 
 mod administrators;
+mod access_requests;
+mod access_reviews;
 mod apply;
 pub mod audit_index;
 mod change;
@@ -33,6 +35,7 @@ mod error;
 mod feed;
 mod grants;
 mod groups;
+mod limits;
 mod policy_state;
 mod principals;
 mod read_policy;
@@ -50,6 +53,11 @@ mod tests;
 
 use std::path::Path;
 
+pub use access_requests::{
+    AccessRequest, Asked, Decided, MOST_A_DAY, MOST_WAITING, NewAccessRequest, RequestFilter, RequestState,
+    WAITS_MS,
+};
+pub use access_reviews::AccessReview;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
@@ -58,6 +66,7 @@ pub use edits::PolicyStep;
 pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
+pub use limits::{LimitKey, LimitName, UsageLimit};
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;

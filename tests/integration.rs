@@ -7,6 +7,12 @@
 mod support;
 
 #[cfg(test)]
+#[path = "integration/access_requests.rs"]
+mod access_requests;
+#[cfg(test)]
+#[path = "integration/access_reviews.rs"]
+mod access_reviews;
+#[cfg(test)]
 #[path = "integration/audit.rs"]
 mod audit;
 #[cfg(test)]
@@ -39,6 +45,9 @@ mod last_administrator;
 #[cfg(test)]
 #[path = "integration/levels.rs"]
 mod levels;
+#[cfg(test)]
+#[path = "integration/limits.rs"]
+mod limits;
 #[cfg(test)]
 #[path = "integration/live_matrix.rs"]
 mod live_matrix;

@@ -1,6 +1,8 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
 mod api_page;
+mod access_requests;
+mod access_reviews;
 mod audit;
 mod audit_export;
 mod audit_review;
@@ -11,6 +13,7 @@ mod contract;
 mod contracts;
 mod explain;
 mod grants;
+mod limits;
 mod openapi;
 mod policy;
 mod principals;
@@ -19,7 +22,7 @@ mod tokens;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::call::Call;
 use super::convert;
@@ -81,6 +84,17 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.audit.export" => audit_export::export(call).await,
         "tracegate.principal.get" => answered(&principals::get(call).await?),
         "tracegate.principal.delete" => answered(&principals::delete(call, trail).await?),
+        "tracegate.access_request.create" => answered(&access_requests::create(call, trail).await?),
+        "tracegate.access_request.list" => answered(&access_requests::list(call).await?),
+        "tracegate.access_request.get" => answered(&access_requests::get(call).await?),
+        "tracegate.access_request.approve" => answered(&access_requests::approve(call, trail).await?),
+        "tracegate.access_request.refuse" => answered(&access_requests::refuse(call, trail).await?),
+        "tracegate.access_request.withdraw" => answered(&access_requests::withdraw(call, trail).await?),
+        "tracegate.access_review.list" => answered(&access_reviews::list(call).await?),
+        "tracegate.access_review.decide" => answered(&access_reviews::decide(call, trail).await?),
+        "tracegate.limit.list" => answered(&limits::list(call).await?),
+        "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
+        "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),
         _ => Err(Refusal::UnknownEndpoint),
     }
 }
@@ -245,6 +259,11 @@ pub(super) async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>)
 /// Demands a check in the middle of an own operation.
 pub(super) fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
     if call.allows(check.clone())? { Ok(()) } else { Err(call.denied(check.privilege, &check.securable)) }
+}
+
+/// An answer as the object that its type is written as.
+pub(super) fn typed<T: serde::Serialize>(answer: &T) -> Result<Map<String, Value>, Refusal> {
+    serde_json::to_value(answer).map(object).map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 pub(super) fn object(value: Value) -> Map<String, Value> {

@@ -10,11 +10,12 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{convert, handle, own, signed};
+use super::{convert, handle, limited, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
+use crate::limits::Reservation;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
@@ -224,6 +225,7 @@ async fn run(
         claims: Vec::new(),
         marks: Vec::new(),
         reads_back: false,
+        reserved: Vec::new(),
     };
     trail.question(own::question(&call));
     for named in &named {
@@ -240,6 +242,7 @@ async fn run(
         trail.begin(if operation.mutates { Durability::Synced } else { Durability::Written }).await?;
         return Ok(Answer::Recorded(own::answer(&mut call, trail).await?));
     }
+    limited::count(&call).await?;
     let claimed = handle::claim(&mut call, &mut after, trail).await?;
     // Audit begin, forward, and release nothing of a read before its record is written.
     if operation.mutates {
@@ -247,9 +250,11 @@ async fn run(
     }
     let reply = call.forward(permit).await?;
     if (400..500).contains(&reply.status) {
+        call.reserved.drain(..).for_each(Reservation::cancel);
         handle::unclaim(&call, claimed).await?;
     }
     if reply.status < 300 {
+        handle::made_room(&call);
         for (trace, key, value) in &call.marks {
             app.subjects.learn(trace, [(key.as_str(), value.as_str())]);
         }
@@ -394,6 +399,7 @@ fn explain_to_exporter(response: &mut HttpResponse) {
     let reason = match response.status().as_u16() {
         401 => "Unauthorized: set an `Authorization` header on the exporter (Basic or Bearer, with a token)",
         403 => "Forbidden: `trace.write` on the experiment or trace is missing",
+        429 => "Too Many Requests: the experiment's limit on traces or on requests per second is reached",
         _ => return,
     };
     response.head_mut().reason = Some(reason);

@@ -175,6 +175,30 @@ async fn same(policy: &mut PolicyTransaction, grant: &NewGrant) -> Result<Grant,
     read(&row)
 }
 
+/// The same grant as this one, if it stands and lasts at least as long: writing it again would take away.
+pub(super) async fn lasting(
+    policy: &mut PolicyTransaction,
+    grant: &NewGrant,
+) -> Result<Option<Grant>, StoreError> {
+    let grant = canonical(grant)?;
+    let row = sqlx::query(select_grants!(
+        "WHERE principal = $1 AND securable = $2 AND privilege = $3 AND effect = $4"
+    ))
+    .bind(grant.principal.to_string())
+    .bind(grant.securable.to_string())
+    .bind(grant.privilege.clone())
+    .bind(grant.effect.as_str())
+    .fetch_optional(&mut *policy.transaction)
+    .await?;
+    let standing = row.as_ref().map(read).transpose()?;
+    let lasts = |standing: &Grant| match (standing.grant.expires_at, grant.expires_at) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(standing), Some(wanted)) => standing >= wanted,
+    };
+    Ok(standing.filter(lasts))
+}
+
 async fn remove_other_owner(
     policy: &mut PolicyTransaction,
     grant: &NewGrant,
@@ -189,6 +213,15 @@ async fn remove_other_owner(
         Some(row) => remove(policy, GrantId(row.try_get(0)?)).await,
         None => Ok(None),
     }
+}
+
+/// The grant of this id, as the transaction sees it.
+pub(super) async fn find(policy: &mut PolicyTransaction, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let row = sqlx::query(select_grants!("WHERE id = $1"))
+        .bind(id.0)
+        .fetch_optional(&mut *policy.transaction)
+        .await?;
+    row.as_ref().map(read).transpose()
 }
 
 /// Removes the grant of this id, if there is one, and answers what it was.

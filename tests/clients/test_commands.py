@@ -34,7 +34,7 @@ def as_json(done):
     return json.loads(done.stdout)
 
 
-COMMANDS = ["serve", "demo", "routes", "token", "policy", "principal", "group", "audit", "explain"]
+COMMANDS = ["serve", "demo", "routes", "token", "policy", "principal", "group", "access", "limits", "audit", "explain"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

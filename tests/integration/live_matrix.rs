@@ -15,15 +15,16 @@ use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, T
 /// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
 const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
 /// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
-const NARROWED: [(&str, &str); 5] = [
+const NARROWED: [(&str, &str); 6] = [
     ("experiment.search", "experiments"),
     ("experiment.search_get", "experiments"),
     ("model.search", "registered_models"),
     ("model_version.search", "model_versions"),
     ("scorer.online_configs", "configs"),
+    ("tracegate.access_request.list", "requests"),
 ];
 /// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+const ABOUT_ONESELF: [&str; 2] = ["tracegate.whoami", "tracegate.access_request.create"];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -119,6 +120,12 @@ fn extras(operation: &str) -> Value {
         "tracegate.break_glass" => {
             json!({ "securable": "experiment:2", "minutes": 5, "reason": "an incident, truly" })
         }
+        "tracegate.access_request.create" => {
+            json!({ "securable": "experiment:2", "privilege": "CAN_READ", "reason": "asked by a test" })
+        }
+        "tracegate.access_request.refuse" => json!({ "reason": "no" }),
+        "tracegate.access_review.decide" => json!({ "grant_id": 1, "decision": "keep", "reason": "right" }),
+        "tracegate.limit.set" => json!({ "securable": "experiment:2", "name": "traces", "value": 1 }),
         "tracegate.grant.create" => {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }
@@ -132,6 +139,9 @@ fn extras(operation: &str) -> Value {
 fn extra_query(operation: &str) -> &'static str {
     match operation {
         "tracegate.explain" => "principal=user%3Aadmin&privilege=trace.read&on=experiment%3A2",
+        "tracegate.access_review.list" => "on=experiment%3A2",
+        "tracegate.limit.list" => "securable=experiment%3A2",
+        "tracegate.limit.clear" => "securable=experiment%3A2&name=traces",
         "tracegate.grant.list" => "securable=experiment%3A2",
         "tracegate.token.list" => "principal=user%3Aadmin",
         _ => "",

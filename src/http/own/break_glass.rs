@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Call, Refusal, Trail, demand, object, sent_as};
-use crate::access::{Check, Effect, NewGrant, Privilege, Securable, SecurableKind};
+use crate::access::{Check, Effect, Given, NewGrant, Privilege, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 use crate::http::changes;
 use crate::wire::Malformed;
@@ -41,8 +41,13 @@ pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Strin
     let ends = UnixMillis(now.0.saturating_add(minutes.saturating_mul(60_000)));
     let held = call.app.store.grants(Some(&principal), Some(&wanted.securable)).await?;
     let longer = |end: Option<UnixMillis>| end.is_none_or(|end| end >= ends);
+    // By what it means and not by its spelling: the store keeps one grant for both spellings of a privilege.
+    let given: Given = wanted.privilege.parse()?;
+    let view = call.view()?;
+    let gives = |given: Given| view.snapshot().levels().set(given);
     if held.iter().any(|held| {
-        held.grant.privilege == wanted.privilege
+        let same = |held: Given| held == given || gives(held) == gives(given);
+        held.grant.privilege.parse().is_ok_and(same)
             && held.grant.effect == Effect::Allow
             && longer(held.grant.expires_at)
     }) {
