@@ -15,6 +15,7 @@ mod explain;
 mod fault;
 mod gates;
 mod levels;
+pub mod mlflow_permissions;
 mod names;
 mod people;
 mod permit;

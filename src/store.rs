@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod accounts;
 mod apply;
 pub mod audit_index;
 mod change;
@@ -31,6 +32,8 @@ mod error;
 mod feed;
 mod grants;
 mod groups;
+pub mod mlflow_auth;
+mod passwords;
 mod policy_state;
 mod principals;
 mod read_policy;
@@ -48,6 +51,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use accounts::Account;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
@@ -55,6 +59,7 @@ pub use edits::PolicyStep;
 pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
+pub use passwords::PasswordRecord;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
