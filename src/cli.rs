@@ -10,6 +10,7 @@ mod client;
 mod demo;
 mod demo_seed;
 mod explain;
+mod import;
 mod policy;
 mod routes;
 mod serve;
@@ -65,6 +66,12 @@ enum Command {
         #[command(subcommand)]
         command: policy::PolicyCommand,
     },
+    /// Bring users, roles and permissions of another server over, with a plan first
+    #[command(after_help = "Example:\n  tracegate import mlflow-auth --database sqlite:///basic_auth.db")]
+    Import {
+        #[command(subcommand)]
+        command: import::ImportCommand,
+    },
     /// Ask the audit record, or verify it offline
     #[command(
         after_help = "Example:\n  tracegate audit saw --trace-id tr-…\n  tracegate audit query --principal user:bob"
@@ -89,6 +96,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Policy { command } => return policy::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Import { command } => import::run(command),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -122,11 +122,13 @@ impl Passwords {
             }
         };
         // Whoever has no password has no right one, whatever was sent.
-        let (Some(hash), Some(record), Some(stored), Some(principal)) = (hash, record, stored, principal) else {
+        let (Some(hash), Some(record), Some(stored), Some(principal)) = (hash, record, stored, principal)
+        else {
             return Err(IdentityError::refused(WRONG));
         };
         self.throttle.was_right(guess);
-        self.verified.insert(digest, Verified { against: Sha256::digest(stored.as_bytes()).into(), since: now });
+        self.verified
+            .insert(digest, Verified { against: Sha256::digest(stored.as_bytes()).into(), since: now });
         if hash.is_outdated() {
             self.renew(principal, stored, password.to_owned());
         }
@@ -247,9 +249,7 @@ impl Drop for Place<'_> {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, IdentityError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, IdentityError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| unusable())
 }
 

@@ -200,7 +200,9 @@ impl Resource {
                 let level = if permission == Permission::Deny { "CAN_MANAGE" } else { permission.level() };
                 self.kind.part(levels, level).iter().map(Privilege::as_str).collect()
             }
-            (ResourceType::RegisteredModel | ResourceType::Prompt, None) => return Err(OF_ALL_MODELS.to_owned()),
+            (ResourceType::RegisteredModel | ResourceType::Prompt, None) => {
+                return Err(OF_ALL_MODELS.to_owned());
+            }
         };
         let effect = if permission == Permission::Deny { Effect::Deny } else { Effect::Allow };
         let reason = format!("{MARK}{} {}", self.kind.as_str(), permission.as_str());

@@ -94,12 +94,7 @@ impl Store {
     }
 
     /// Describes a role; the other attributes of its directory entry stay.
-    pub async fn describe_account(
-        &self,
-        number: i64,
-        text: &str,
-        now: UnixMillis,
-    ) -> Result<(), StoreError> {
+    pub async fn describe_account(&self, number: i64, text: &str, now: UnixMillis) -> Result<(), StoreError> {
         let mut transaction = self.database.begin_write().await?;
         let row = sqlx::query("SELECT attributes FROM directory WHERE number = $1")
             .bind(number)
@@ -222,10 +217,11 @@ impl Store {
         if !fresh && !revive(&mut policy, to).await? {
             return Err(StoreError::Refused(format!("`{to}` exists already")));
         }
-        let found = sqlx::query("SELECT group_id, member_id FROM memberships WHERE group_id = $1 OR member_id = $1")
-            .bind(&old)
-            .fetch_all(&mut *policy.transaction)
-            .await?;
+        let found =
+            sqlx::query("SELECT group_id, member_id FROM memberships WHERE group_id = $1 OR member_id = $1")
+                .bind(&old)
+                .fetch_all(&mut *policy.transaction)
+                .await?;
         let mut moved = Vec::new();
         for row in &found {
             let (group, member): (Principal, Principal) =

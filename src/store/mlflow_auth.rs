@@ -109,9 +109,12 @@ async fn read_from(connection: &mut AnyConnection, is_sqlite: bool) -> Result<Ac
         }
     };
     let found = sqlx::query(listing).fetch_all(&mut *connection).await?;
-    let tables: BTreeSet<String> = found.iter().map(|row| rows::text(row, "name")).collect::<Result<_, _>>()?;
+    let tables: BTreeSet<String> =
+        found.iter().map(|row| rows::text(row, "name")).collect::<Result<_, _>>()?;
     if !tables.contains("users") {
-        return Err(StoreError::Refused("this is no basic-auth database: it has no table `users`".to_owned()));
+        return Err(StoreError::Refused(
+            "this is no basic-auth database: it has no table `users`".to_owned(),
+        ));
     }
     let mut accounts = Accounts { users: users(connection).await?, ..Accounts::default() };
     if tables.contains("role_permissions") {
@@ -123,9 +126,10 @@ async fn read_from(connection: &mut AnyConnection, is_sqlite: bool) -> Result<Ac
         // The older tables stay behind in such a database, but its server does not read them.
         return Ok(accounts);
     }
-    for (table, kind, column) in
-        [("experiment_permissions", "experiment", "experiment_id"), ("registered_model_permissions", "registered_model", "name")]
-    {
+    for (table, kind, column) in [
+        ("experiment_permissions", "experiment", "experiment_id"),
+        ("registered_model_permissions", "registered_model", "name"),
+    ] {
         if tables.contains(table) {
             let statement = format!(
                 "SELECT CAST(user_id AS BIGINT) AS user_id, CAST({column} AS TEXT) AS pattern, \
@@ -143,7 +147,9 @@ async fn read_from(connection: &mut AnyConnection, is_sqlite: bool) -> Result<Ac
         let quoted = table.replace('"', "");
         let statement = format!("SELECT COUNT(*) AS rows_there FROM \"{quoted}\"");
         let counted = all(connection, &statement, |row| rows::number(row, "rows_there")).await?;
-        accounts.unread.extend(counted.first().filter(|count| **count > 0).map(|count| (table.clone(), *count)));
+        accounts
+            .unread
+            .extend(counted.first().filter(|count| **count > 0).map(|count| (table.clone(), *count)));
     }
     Ok(accounts)
 }

@@ -100,7 +100,8 @@ impl Directory {
     pub fn users_with(&self, role: &Role<'_>) -> Vec<&Account> {
         let principal = &role.account.principal;
         let has = |account: &&Account| {
-            account.principal == *principal || closure(&self.groups, &account.principal, &[]).contains(principal)
+            account.principal == *principal
+                || closure(&self.groups, &account.principal, &[]).contains(principal)
         };
         self.users().into_iter().filter(has).collect()
     }

@@ -72,7 +72,11 @@ fn on<'r>(rows: &'r [Row], resource: &Resource) -> Option<&'r Row> {
     rows.iter().find(same)
 }
 
-async fn rows_of(call: &Call<'_>, snapshot: &crate::policy::Snapshot, whose: &Principal) -> Result<Vec<Row>, Refusal> {
+async fn rows_of(
+    call: &Call<'_>,
+    snapshot: &crate::policy::Snapshot,
+    whose: &Principal,
+) -> Result<Vec<Row>, Refusal> {
     let grants = call.app.store.grants(Some(whose), None).await?;
     Ok(rows(snapshot.levels(), &grants, call.app.clock.now()))
 }
@@ -124,7 +128,8 @@ pub(super) async fn replace(
         }
         let mut wanted: Vec<Wanted> = row.grants.iter().copied().map(Wanted::Revoke).collect();
         if let Some(permission) = by {
-            let grants = row.resource.grants(snapshot.levels(), whose, permission).map_err(bad("permission"))?;
+            let grants =
+                row.resource.grants(snapshot.levels(), whose, permission).map_err(bad("permission"))?;
             wanted.extend(grants.into_iter().map(Wanted::Grant));
         }
         Ok(wanted)

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::change::change;
 use super::directory::{Directory, Role, assignment_json, leads_to_admins};
 use super::{
-    DIRECT_ROLE, WORKSPACE, already_there, asked, demand_administrator, demand_identities, demand_sight_of, nothing,
-    sees_others,
+    DIRECT_ROLE, WORKSPACE, already_there, asked, demand_administrator, demand_identities, demand_sight_of,
+    nothing, sees_others,
 };
 use crate::access::{PolicyChange, Principal, Privilege, Securable};
 use crate::http::call::Call;
@@ -36,7 +36,8 @@ fn group_named(name: &str) -> Result<Principal, Refusal> {
         return Err(Malformed::new("name", "must not be empty").into());
     }
     if name.starts_with(DIRECT_ROLE) {
-        let problem = format!("names that begin with `{DIRECT_ROLE}` stand for what users were granted directly");
+        let problem =
+            format!("names that begin with `{DIRECT_ROLE}` stand for what users were granted directly");
         return Err(Malformed::new("name", problem).into());
     }
     Ok(Principal::group(name)?)

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::change::change;
 use super::directory::{Directory, leads_to_admins};
-use super::{already_there, asked, demand_administrator, demand_identities, demand_sight_of, manages_identities, nothing};
+use super::{
+    already_there, asked, demand_administrator, demand_identities, demand_sight_of, manages_identities,
+    nothing,
+};
 use crate::access::{Principal, Scheme};
 use crate::http::call::Call;
 use crate::http::changes::settle;
@@ -82,7 +85,8 @@ pub(super) async fn update_admin(call: &Call<'_>, trail: &Trail) -> Result<Value
     let admins = Principal::group(Principal::ADMINS)?;
     change(call, trail, async |snapshot| {
         demand_administrator(call)?;
-        let is_in = |group: &Principal| snapshot.memberships().any(|(one, member)| one == group && *member == user);
+        let is_in =
+            |group: &Principal| snapshot.memberships().any(|(one, member)| one == group && *member == user);
         if wanted {
             return Ok(match is_in(&admins) {
                 true => Vec::new(),
@@ -91,7 +95,9 @@ pub(super) async fn update_admin(call: &Call<'_>, trail: &Trail) -> Result<Value
         }
         let through: Vec<String> = snapshot
             .memberships()
-            .filter(|(group, member)| **member == user && **group != admins && leads_to_admins(&snapshot, group))
+            .filter(|(group, member)| {
+                **member == user && **group != admins && leads_to_admins(&snapshot, group)
+            })
             .map(|(group, _)| format!("`{group}`"))
             .collect();
         if !through.is_empty() {

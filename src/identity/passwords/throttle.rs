@@ -54,10 +54,8 @@ impl Throttle {
     pub fn guess(&self, name: &str, address: Option<&str>, now: UnixMillis) -> Result<Guess, u64> {
         let address = address.unwrap_or("unknown");
         let own = key("own", &[name, address]);
-        let mut wanted = vec![
-            (key("both", &[name, address]), &NAME_AT_ADDRESS),
-            (key("address", &[address]), &ADDRESS),
-        ];
+        let mut wanted =
+            vec![(key("both", &[name, address]), &NAME_AT_ADDRESS), (key("address", &[address]), &ADDRESS)];
         if self.own.get(&own).is_none() {
             wanted.push((key("name", &[name]), &NAME));
         }

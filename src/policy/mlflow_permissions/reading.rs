@@ -46,7 +46,8 @@ pub fn rows(levels: &Levels, grants: &[Grant], now: UnixMillis) -> Vec<Row> {
         match securable.kind {
             SecurableKind::Experiment => found.extend(single(levels, ResourceType::Experiment, &held)),
             SecurableKind::RegisteredModel => {
-                let is_prompt = held.iter().any(|one| one.mark().is_some_and(|mark| mark.0 == ResourceType::Prompt));
+                let is_prompt =
+                    held.iter().any(|one| one.mark().is_some_and(|mark| mark.0 == ResourceType::Prompt));
                 let kind = if is_prompt { ResourceType::Prompt } else { ResourceType::RegisteredModel };
                 found.extend(single(levels, kind, &held));
             }
@@ -91,14 +92,16 @@ fn union<'h>(held: impl Iterator<Item = &'h Held<'h>>) -> PrivilegeSet {
 
 /// What allows and denials come to together.
 fn permission(levels: &Levels, kind: ResourceType, held: &[&Held<'_>]) -> Option<Permission> {
-    let sight = if kind == ResourceType::Experiment { Privilege::ExperimentView } else { Privilege::ModelRead };
+    let sight =
+        if kind == ResourceType::Experiment { Privilege::ExperimentView } else { Privilege::ModelRead };
     let denied = union(held.iter().copied().filter(|one| !one.allows()));
     if denied.has(sight) {
         return Some(Permission::Deny);
     }
     let allowed = union(held.iter().copied().filter(|one| one.allows()));
     let nearest = kind.nearest(levels, allowed.minus(denied))?;
-    let said = held.iter().any(|one| one.allows() && one.mark().is_some_and(|mark| mark.1 == Permission::Use));
+    let said =
+        held.iter().any(|one| one.allows() && one.mark().is_some_and(|mark| mark.1 == Permission::Use));
     Some(if nearest == Permission::Read && said { Permission::Use } else { nearest })
 }
 
@@ -150,7 +153,9 @@ fn workspace(held: &[Held<'_>]) -> Option<Row> {
     let denied = union(held.iter().filter(|one| !one.allows()));
     let concerning: Vec<&Held<'_>> = held
         .iter()
-        .filter(|one| one.allows() && (one.is_of_workspace() || creates.iter().any(|one_of| one.set.has(*one_of))))
+        .filter(|one| {
+            one.allows() && (one.is_of_workspace() || creates.iter().any(|one_of| one.set.has(*one_of)))
+        })
         .collect();
     let has = union(concerning.iter().copied()).minus(denied);
     if !creates.iter().all(|one| has.has(*one)) {

@@ -36,15 +36,21 @@ fn grant(securable: &str, privilege: &str, effect: Effect) -> NewGrant {
 fn told(grants: Vec<NewGrant>) -> Vec<String> {
     let rows = rows(&levels(), &held(grants), NOW);
     rows.iter()
-        .map(|row| format!("{} {} {}", row.resource.kind.as_str(), row.resource.pattern(), row.permission.as_str()))
+        .map(|row| {
+            format!("{} {} {}", row.resource.kind.as_str(), row.resource.pattern(), row.permission.as_str())
+        })
         .collect()
 }
 
 #[test]
 fn what_is_written_is_read_back() {
-    for (kind, pattern) in
-        [("experiment", "12"), ("experiment", "*"), ("registered_model", "a/b"), ("prompt", "greeting"), ("workspace", "*")]
-    {
+    for (kind, pattern) in [
+        ("experiment", "12"),
+        ("experiment", "*"),
+        ("registered_model", "a/b"),
+        ("prompt", "greeting"),
+        ("workspace", "*"),
+    ] {
         for permission in Permission::ALL {
             let resource = Resource::parse(kind, pattern).unwrap();
             let Ok(grants) = resource.grants(&levels(), &ann(), permission) else {
