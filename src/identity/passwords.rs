@@ -260,3 +260,22 @@ fn unusable() -> IdentityError {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_can_wait_are_told_to_come_again_and_places_are_given_back() {
+        let queued = AtomicUsize::new(0);
+        let mut places: Vec<Place<'_>> =
+            (0..AT_ONCE + WAITING).map(|_| Place::take(&queued).ok().unwrap()).collect();
+        for _ in 0..3 {
+            assert!(matches!(Place::take(&queued), Err(IdentityError::Slowed { .. })));
+        }
+        places.pop();
+        assert!(Place::take(&queued).is_ok());
+        places.clear();
+        assert_eq!(queued.load(Ordering::Acquire), 0);
+    }
+}

@@ -21,7 +21,7 @@ mod reading;
 pub use reading::{Row, rows};
 
 use super::levels::{Levels, PrivilegeSet};
-use crate::access::{Effect, ExperimentId, NewGrant, Principal, Privilege, Securable};
+use crate::access::{Effect, ExperimentId, NewGrant, Principal, Privilege, Securable, SecurableKind};
 
 /// Types that MLflow has and that are granted on nothing here.
 const ELSEWHERE: [&str; 14] = [
@@ -110,7 +110,11 @@ impl ResourceType {
     fn concerns(self, privilege: Privilege) -> bool {
         match self {
             Self::Workspace => true,
-            Self::Experiment => !is_of_models(privilege),
+            Self::Experiment => {
+                !is_of_models(privilege)
+                    && privilege.applies_to(SecurableKind::Experiment)
+                    && !privilege.applies_to(SecurableKind::Warehouse)
+            }
             Self::RegisteredModel | Self::Prompt => is_of_models(privilege),
         }
     }

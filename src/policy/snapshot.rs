@@ -189,6 +189,12 @@ impl Snapshot {
         self.people.below(group)
     }
 
+    /// The groups that a principal was put into directly.
+    pub fn groups_of(&self, principal: &Principal) -> Vec<Principal> {
+        let Some((_, person)) = self.people.find(principal) else { return Vec::new() };
+        person.groups.iter().filter_map(|group| self.people.names.name(*group).cloned()).collect()
+    }
+
     pub fn is_inactive(&self, principal: &Principal) -> bool {
         self.people.find(principal).is_some_and(|(_, person)| person.inactive)
     }

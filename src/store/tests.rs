@@ -7,6 +7,7 @@ mod concurrency;
 mod edits;
 mod feed;
 mod migration;
+mod mlflow_accounts;
 mod ownership;
 mod picture;
 mod policy;

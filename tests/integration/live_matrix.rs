@@ -23,7 +23,12 @@ const NARROWED: [(&str, &str); 5] = [
     ("scorer.online_configs", "configs"),
 ];
 /// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+const ABOUT_ONESELF: [&str; 4] = [
+    "tracegate.whoami",
+    "mlflow_auth.users.list",
+    "mlflow_auth.users.current",
+    "mlflow_auth.users.current.permissions",
+];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -125,6 +130,10 @@ fn extras(operation: &str) -> Value {
         "tracegate.token.create" => json!({"principal": "user:admin"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
         "tracegate.principal.active" => json!({"active": false}),
+        "mlflow_auth.users.update_password" => json!({"username": "admin", "password": "twelve letters"}),
+        "mlflow_auth.users.permissions.grant" | "mlflow_auth.users.permissions.revoke" => json!({
+            "username": "stranger", "resource_type": "experiment", "resource_id": B, "permission": "READ",
+        }),
         _ => json!({}),
     }
 }
@@ -134,6 +143,11 @@ fn extra_query(operation: &str) -> &'static str {
         "tracegate.explain" => "principal=user%3Aadmin&privilege=trace.read&on=experiment%3A2",
         "tracegate.grant.list" => "securable=experiment%3A2",
         "tracegate.token.list" => "principal=user%3Aadmin",
+        "mlflow_auth.users.get" | "mlflow_auth.users.permissions.list" | "mlflow_auth.users.roles.list" => {
+            "username=admin"
+        }
+        "mlflow_auth.users.permissions.get" => "username=admin&resource_type=experiment&resource_id=2",
+        "mlflow_auth.roles.get" | "mlflow_auth.roles.permissions.list" => "role_id=1",
         _ => "",
     }
 }

@@ -13,14 +13,12 @@ use crate::policy::mlflow_permissions::{Row, rows};
 use crate::policy::{Snapshot, View};
 use crate::store::Account;
 
-/// Everything needed to tell of users and roles, as of one moment.
+/// What is needed to tell of some or of all users and roles, as of one moment.
 pub(super) struct Directory {
     pub view: View,
     snapshot: Arc<Snapshot>,
     accounts: HashMap<Principal, Account>,
     grants: HashMap<Principal, Vec<Grant>>,
-    /// The groups that somebody was put into directly.
-    groups: HashMap<Principal, Vec<Principal>>,
     now: crate::clock::UnixMillis,
 }
 
@@ -30,20 +28,52 @@ pub(super) struct Role<'d> {
 }
 
 impl Directory {
+    /// All of them; for who may see others, since it takes as long as there are many.
     pub async fn read(call: &Call<'_>) -> Result<Self, Refusal> {
-        let app = call.app;
-        let now = app.clock.now();
-        app.confirm_policy().await?;
-        let accounts = app.store.accounts(now).await?;
-        let mut grants: HashMap<Principal, Vec<Grant>> = HashMap::new();
-        for grant in app.store.grants(None, None).await? {
-            grants.entry(grant.grant.principal.clone()).or_default().push(grant);
+        let mut directory = Self::empty(call).await?;
+        let accounts = call.app.store.accounts(directory.now).await?;
+        directory.accounts =
+            accounts.into_iter().map(|account| (account.principal.clone(), account)).collect();
+        for grant in call.app.store.grants(None, None).await? {
+            directory.grants.entry(grant.grant.principal.clone()).or_default().push(grant);
         }
+        Ok(directory)
+    }
+
+    /// One principal and the groups that it is in, those that only its credential asserts as well.
+    pub async fn about(
+        call: &Call<'_>,
+        principal: &Principal,
+        asserted: &[Principal],
+    ) -> Result<Self, Refusal> {
+        let mut directory = Self::empty(call).await?;
+        let mut concerned = closure(&directory.snapshot, principal, asserted);
+        concerned.insert(principal.clone());
+        for one in concerned {
+            if let Some(account) = call.app.store.account(&one, directory.now).await? {
+                directory.accounts.insert(one.clone(), account);
+            }
+            let grants = call.app.store.grants(Some(&one), None).await?;
+            directory.grants.insert(one, grants);
+        }
+        Ok(directory)
+    }
+
+    /// A user of this name, for who may know whether there is one.
+    pub async fn about_user(call: &Call<'_>, name: &str) -> Result<(Self, Principal), Refusal> {
+        let missing = || Refusal::NotFound(format!("user `{}` does not exist", shown(name)));
+        let user = Principal::user(name).map_err(|_| missing())?;
+        let directory = Self::about(call, &user, &[]).await?;
+        directory.user(name)?;
+        Ok((directory, user))
+    }
+
+    async fn empty(call: &Call<'_>) -> Result<Self, Refusal> {
+        call.app.confirm_policy().await?;
         let view = call.view()?;
         let snapshot = Arc::clone(view.snapshot());
-        let groups = direct_groups(&snapshot);
-        let accounts = accounts.into_iter().map(|account| (account.principal.clone(), account)).collect();
-        Ok(Self { view, snapshot, accounts, grants, groups, now })
+        let (accounts, grants) = (HashMap::new(), HashMap::new());
+        Ok(Self { view, snapshot, accounts, grants, now: call.app.clock.now() })
     }
 
     pub fn account(&self, principal: &Principal) -> Option<&Account> {
@@ -88,7 +118,7 @@ impl Directory {
 
     /// Every role that somebody has, through whatever groups; groups of `asserted` as well.
     pub fn roles_of(&self, principal: &Principal, asserted: &[Principal]) -> Vec<Role<'_>> {
-        let groups = closure(&self.groups, principal, asserted);
+        let groups = closure(&self.snapshot, principal, asserted);
         let has = |account: &Account| match account.principal.kind {
             PrincipalKind::Group => !is_admins(&account.principal) && groups.contains(&account.principal),
             _ => account.principal == *principal && !self.rows(principal).is_empty(),
@@ -101,7 +131,7 @@ impl Directory {
         let principal = &role.account.principal;
         let has = |account: &&Account| {
             account.principal == *principal
-                || closure(&self.groups, &account.principal, &[]).contains(principal)
+                || closure(&self.snapshot, &account.principal, &[]).contains(principal)
         };
         self.users().into_iter().filter(has).collect()
     }
@@ -186,24 +216,12 @@ pub(super) fn is_admins(principal: &Principal) -> bool {
 
 /// Whether whoever is put into a group becomes an administrator by it.
 pub(super) fn leads_to_admins(snapshot: &Snapshot, group: &Principal) -> bool {
-    is_admins(group) || closure(&direct_groups(snapshot), group, &[]).iter().any(is_admins)
-}
-
-fn direct_groups(snapshot: &Snapshot) -> HashMap<Principal, Vec<Principal>> {
-    let mut groups: HashMap<Principal, Vec<Principal>> = HashMap::new();
-    for (group, member) in snapshot.memberships() {
-        groups.entry(member.clone()).or_default().push(group.clone());
-    }
-    groups
+    is_admins(group) || closure(snapshot, group, &[]).iter().any(is_admins)
 }
 
 /// All groups that a principal is in, `users` among them unless it is a group itself.
-fn closure(
-    groups: &HashMap<Principal, Vec<Principal>>,
-    principal: &Principal,
-    asserted: &[Principal],
-) -> BTreeSet<Principal> {
-    let mut next: Vec<Principal> = groups.get(principal).cloned().unwrap_or_default();
+fn closure(snapshot: &Snapshot, principal: &Principal, asserted: &[Principal]) -> BTreeSet<Principal> {
+    let mut next = snapshot.groups_of(principal);
     next.extend(asserted.iter().cloned());
     if principal.kind != PrincipalKind::Group {
         next.extend(Principal::group(Principal::USERS));
@@ -211,7 +229,7 @@ fn closure(
     let mut reached = BTreeSet::new();
     while let Some(group) = next.pop() {
         if reached.insert(group.clone()) {
-            next.extend(groups.get(&group).into_iter().flatten().cloned());
+            next.extend(snapshot.groups_of(&group));
         }
     }
     reached

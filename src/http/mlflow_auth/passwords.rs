@@ -78,8 +78,7 @@ pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
         call.caller.principal.clone()
     } else {
         demand_identities(call)?;
-        let directory = Directory::read(call).await?;
-        let user = directory.user(&name)?.principal.clone();
+        let (directory, user) = Directory::about_user(call, &name).await?;
         // Whoever sets the password of an administrator is one from then on.
         if directory.is_admin(&user) {
             demand_administrator(call)?;

@@ -21,8 +21,8 @@ pub(super) fn bad(field: &'static str) -> impl Fn(String) -> Refusal {
 
 /// `GET users/current/permissions`
 pub(super) async fn of_caller(call: &Call<'_>) -> Result<Value, Refusal> {
-    let directory = Directory::read(call).await?;
     let caller = call.caller;
+    let directory = Directory::about(call, &caller.principal, &caller.asserted_groups).await?;
     Ok(listed(&directory, &caller.principal, &caller.asserted_groups, directory.view.is_admin(caller)))
 }
 
@@ -30,9 +30,8 @@ pub(super) async fn of_caller(call: &Call<'_>) -> Result<Value, Refusal> {
 pub(super) async fn of_user(call: &Call<'_>) -> Result<Value, Refusal> {
     let name = asked::text(call, "username")?;
     demand_sight_of(call, &name)?;
-    let directory = Directory::read(call).await?;
-    let user = &directory.user(&name)?.principal;
-    Ok(listed(&directory, user, &[], directory.is_admin(user)))
+    let (directory, user) = Directory::about_user(call, &name).await?;
+    Ok(listed(&directory, &user, &[], directory.is_admin(&user)))
 }
 
 fn listed(directory: &Directory, principal: &Principal, asserted: &[Principal], is_admin: bool) -> Value {
@@ -171,17 +170,17 @@ pub(super) async fn resolved(call: &Call<'_>) -> Result<Value, Refusal> {
     let name = asked::text(call, "username")?;
     let resource = resource(call)?;
     demand_sight_of(call, &name)?;
-    let directory = Directory::read(call).await?;
-    let user = directory.user(&name)?.principal.clone();
-    let (whom, asserted) = match user == call.caller.principal {
-        true => (call.caller.clone(), call.caller.asserted_groups.as_slice()),
-        false => (as_caller(&user), &[][..]),
-    };
+    let (mut directory, user) = Directory::about_user(call, &name).await?;
+    let mut whom = as_caller(&user);
+    if user == call.caller.principal {
+        whom = call.caller.clone();
+        directory = Directory::about(call, &user, &whom.asserted_groups).await?;
+    }
     let securable = resource.securable().map_err(bad("resource_id"))?;
     let has = directory.view.effective(&whom, &securable);
     let nearest = resource.kind.nearest(directory.view.snapshot().levels(), has);
     let said = |permission: Permission| {
-        let roles = directory.roles_of(&user, asserted);
+        let roles = directory.roles_of(&user, &whom.asserted_groups);
         let mut rows = roles.iter().flat_map(|role| directory.rows(&role.account.principal));
         rows.any(|row| row.permission == permission && reaches(&row, &resource, &securable))
     };

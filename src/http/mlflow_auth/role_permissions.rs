@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::directory::{Directory, permission_json};
 use super::permissions::{bad, replace, write};
-use super::roles::demand_sight;
+use super::roles::seen;
 use super::{asked, demand_identities, nothing};
 use crate::access::Principal;
 use crate::http::call::Call;
@@ -17,8 +17,8 @@ use crate::policy::mlflow_permissions::{Permission, Resource, Row};
 
 /// `POST roles/permissions/add`
 pub(super) async fn add(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let number = asked::number(call, "role_id")?;
     demand_identities(call)?;
+    let number = asked::number(call, "role_id")?;
     let (kind, pattern) = (asked::text(call, "resource_type")?, asked::text(call, "resource_pattern")?);
     let resource = Resource::parse(&kind, &pattern).map_err(bad("resource_type"))?;
     demand(call, managing(&resource.securable().map_err(bad("resource_pattern"))?))?;
@@ -30,8 +30,8 @@ pub(super) async fn add(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal
 
 /// `DELETE roles/permissions/remove`
 pub(super) async fn remove(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let id = asked::number(call, "role_permission_id")?;
     demand_identities(call)?;
+    let id = asked::number(call, "role_permission_id")?;
     let whose = holder(call, id).await?.1;
     replace(call, trail, &whose, |row| row.id == id, None).await?;
     Ok(nothing())
@@ -39,8 +39,8 @@ pub(super) async fn remove(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 
 /// `PATCH roles/permissions/update`: the answer has the id of what is in its place now.
 pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let id = asked::number(call, "role_permission_id")?;
     demand_identities(call)?;
+    let id = asked::number(call, "role_permission_id")?;
     let permission = Permission::parse(&asked::text(call, "permission")?).map_err(bad("permission"))?;
     let (number, whose) = holder(call, id).await?;
     let resource = Directory::read(call).await?.rows(&whose).into_iter().find(|row| row.id == id);
@@ -52,8 +52,7 @@ pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 /// `GET roles/permissions/list`
 pub(super) async fn list(call: &Call<'_>) -> Result<Value, Refusal> {
     let number = asked::number(call, "role_id")?;
-    let directory = Directory::read(call).await?;
-    demand_sight(call, &directory, number)?;
+    let directory = seen(call, number).await?;
     let rows = directory.rows(&directory.role(number)?.account.principal);
     let rows: Vec<Value> = rows.iter().map(|row| permission_json(number, row)).collect();
     Ok(json!({ "role_permissions": rows }))

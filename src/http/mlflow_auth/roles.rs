@@ -19,13 +19,17 @@ use crate::wire::Malformed;
 /// Characters of a role's description, as MLflow keeps it.
 const DESCRIPTION: usize = 1024;
 
-/// Those who see others may see every role, and everybody the roles that they have. Whether there are others nobody
-/// else learns.
-pub(super) fn demand_sight(call: &Call<'_>, directory: &Directory, number: i64) -> Result<(), Refusal> {
+/// What tells of the role with a number, to who may see it: everybody sees the roles that they have, those who see
+/// others see all. Whether there are others nobody else learns.
+pub(super) async fn seen(call: &Call<'_>, number: i64) -> Result<Directory, Refusal> {
     let caller = call.caller;
-    let mut own = directory.roles_of(&caller.principal, &caller.asserted_groups).into_iter();
-    if own.any(|role| role.account.number == number) || sees_others(call)? {
-        return Ok(());
+    let directory = Directory::about(call, &caller.principal, &caller.asserted_groups).await?;
+    let own = directory.roles_of(&caller.principal, &caller.asserted_groups);
+    if own.iter().any(|role| role.account.number == number) {
+        return Ok(directory);
+    }
+    if sees_others(call)? {
+        return Directory::read(call).await;
     }
     Err(call.denied(Privilege::IdentityManage, &Securable::workspace()))
 }
@@ -98,8 +102,7 @@ async fn told(call: &Call<'_>, group: &Principal) -> Result<Value, Refusal> {
 /// `GET roles/get`
 pub(super) async fn get(call: &Call<'_>) -> Result<Value, Refusal> {
     let number = asked::number(call, "role_id")?;
-    let directory = Directory::read(call).await?;
-    demand_sight(call, &directory, number)?;
+    let directory = seen(call, number).await?;
     Ok(json!({ "role": directory.role_json(&directory.role(number)?) }))
 }
 
@@ -113,8 +116,11 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value, Refusal> {
     if asked.is_empty() && !all {
         return Err(call.denied(Privilege::IdentityManage, &Securable::workspace()));
     }
-    let directory = Directory::read(call).await?;
     let caller = call.caller;
+    let directory = match all {
+        true => Directory::read(call).await?,
+        false => Directory::about(call, &caller.principal, &caller.asserted_groups).await?,
+    };
     let roles = match all {
         true => directory.roles(),
         false => directory.roles_of(&caller.principal, &caller.asserted_groups),
@@ -126,8 +132,8 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value, Refusal> {
 
 /// `PATCH roles/update`: another name, another description.
 pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let number = asked::number(call, "role_id")?;
     demand_identities(call)?;
+    let number = asked::number(call, "role_id")?;
     let (name, description) = (asked::optional_text(call, "name")?, described(call)?);
     if name.is_none() && description.is_none() {
         return Err(Malformed::new("name", "or description must be given").into());
@@ -161,8 +167,8 @@ async fn changeable(call: &Call<'_>, number: i64) -> Result<Principal, Refusal> 
 
 /// `DELETE roles/delete`
 pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let number = asked::number(call, "role_id")?;
     demand_identities(call)?;
+    let number = asked::number(call, "role_id")?;
     let group = changeable(call, number).await?;
     let (app, by) = (call.app, call.caller.principal.to_string());
     let change = app.store.delete_account(&group, &by, app.clock.now()).await?;
@@ -172,8 +178,8 @@ pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 
 /// Who is to have which role: the user, the group, and both numbers.
 async fn pair(call: &Call<'_>) -> Result<(Principal, Principal, i64, i64), Refusal> {
-    let (name, number) = (asked::text(call, "username")?, asked::number(call, "role_id")?);
     demand_identities(call)?;
+    let (name, number) = (asked::text(call, "username")?, asked::number(call, "role_id")?);
     let directory = Directory::read(call).await?;
     let user = directory.user(&name)?;
     let group = directory.role(number)?.group()?.clone();
@@ -220,18 +226,18 @@ pub(super) async fn unassign(call: &Call<'_>, trail: &Trail) -> Result<Value, Re
 pub(super) async fn of_user(call: &Call<'_>) -> Result<Value, Refusal> {
     let name = asked::text(call, "username")?;
     demand_sight_of(call, &name)?;
-    let directory = Directory::read(call).await?;
-    let roles = directory.roles_of(&directory.user(&name)?.principal, &[]);
+    let (directory, user) = Directory::about_user(call, &name).await?;
+    let roles = directory.roles_of(&user, &[]);
     let roles: Vec<Value> = roles.iter().map(|role| directory.role_json(role)).collect();
     Ok(json!({ "roles": roles }))
 }
 
 /// `GET roles/users/list`: everybody who has the role, through whatever groups.
 pub(super) async fn users(call: &Call<'_>) -> Result<Value, Refusal> {
-    let number = asked::number(call, "role_id")?;
     if !sees_others(call)? {
         return Err(call.denied(Privilege::IdentityManage, &Securable::workspace()));
     }
+    let number = asked::number(call, "role_id")?;
     let directory = Directory::read(call).await?;
     let role = directory.role(number)?;
     let users = directory.users_with(&role);

@@ -35,7 +35,7 @@ pub(super) async fn create(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
         return Err(already_there(format!("user `{name}` exists already")));
     }
     super::passwords::put(call, trail, &user, &hash).await?;
-    let directory = Directory::read(call).await?;
+    let (directory, _) = Directory::about_user(call, &name).await?;
     Ok(json!({ "user": directory.user_json(directory.user(&name)?) }))
 }
 
@@ -43,14 +43,17 @@ pub(super) async fn create(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 pub(super) async fn get(call: &Call<'_>) -> Result<Value, Refusal> {
     let name = asked::text(call, "username")?;
     demand_sight_of(call, &name)?;
-    let directory = Directory::read(call).await?;
+    let (directory, _) = Directory::about_user(call, &name).await?;
     Ok(json!({ "user": directory.user_json(directory.user(&name)?) }))
 }
 
 /// `GET users/list`: all of them for who manages them, and for everybody else themselves.
 pub(super) async fn list(call: &Call<'_>) -> Result<Value, Refusal> {
     let all = manages_identities(call)?;
-    let directory = Directory::read(call).await?;
+    let directory = match all {
+        true => Directory::read(call).await?,
+        false => Directory::about(call, &call.caller.principal, &[]).await?,
+    };
     let users = directory.users().into_iter().filter(|user| all || user.principal == call.caller.principal);
     let users: Vec<Value> = users
         .map(|user| {
@@ -79,9 +82,9 @@ pub(super) async fn current(call: &Call<'_>) -> Result<Value, Refusal> {
 
 /// `PATCH users/update-admin`
 pub(super) async fn update_admin(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let (name, wanted) = (asked::text(call, "username")?, asked::truth(call, "is_admin")?);
     demand_administrator(call)?;
-    let user = Directory::read(call).await?.user(&name)?.principal.clone();
+    let (name, wanted) = (asked::text(call, "username")?, asked::truth(call, "is_admin")?);
+    let (_, user) = Directory::about_user(call, &name).await?;
     let admins = Principal::group(Principal::ADMINS)?;
     change(call, trail, async |snapshot| {
         demand_administrator(call)?;
@@ -115,19 +118,18 @@ pub(super) async fn update_admin(call: &Call<'_>, trail: &Trail) -> Result<Value
 
 /// `DELETE users/delete`: its grants, memberships and credentials go, and nobody else gets its name unasked.
 pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
-    let name = asked::text(call, "username")?;
     demand_identities(call)?;
+    let name = asked::text(call, "username")?;
     if super::is_caller(call, &name) {
         let message = "users do not delete their own account; ask another administrator".to_owned();
         return Err(Refusal::Mlflow { code: "BAD_REQUEST", message });
     }
-    let directory = Directory::read(call).await?;
-    let user = &directory.user(&name)?.principal;
-    if directory.is_admin(user) {
+    let (directory, user) = Directory::about_user(call, &name).await?;
+    if directory.is_admin(&user) {
         demand_administrator(call)?;
     }
     let (app, by) = (call.app, call.caller.principal.to_string());
-    let change = app.store.delete_account(user, &by, app.clock.now()).await?;
+    let change = app.store.delete_account(&user, &by, app.clock.now()).await?;
     app.identity.forget();
     settle(app, trail, change).await?;
     Ok(nothing())

@@ -67,12 +67,29 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn a_permission_on_all_experiments_gives_nothing_on_models() {
+fn what_an_experiments_manager_may_do_is_manage() {
+    let level = levels().set("CAN_MANAGE".parse().unwrap());
+    let kinds = [
+        (ResourceType::Experiment, SecurableKind::Experiment),
+        (ResourceType::RegisteredModel, SecurableKind::RegisteredModel),
+        (ResourceType::Prompt, SecurableKind::RegisteredModel),
+    ];
+    for (kind, on) in kinds {
+        let has = level.both(levels().applicable(on));
+        assert_eq!(kind.nearest(&levels(), has), Some(Permission::Manage));
+    }
+}
+
+#[test]
+fn a_permission_on_all_experiments_gives_nothing_on_models_and_warehouses() {
     let all = Resource::parse("experiment", "*").unwrap();
     for permission in Permission::ALL {
         for grant in all.grants(&levels(), &ann(), permission).unwrap() {
-            for of_models in ["model.read", "model.write", "model.delete", "model.manage", "model.create"] {
-                assert!(!levels().gives(&grant.privilege, of_models.parse().unwrap()), "{grant:?}");
+            for other in ["model.read", "model.write", "model.delete", "model.manage", "model.create"] {
+                assert!(!levels().gives(&grant.privilege, other.parse().unwrap()), "{grant:?}");
+            }
+            for other in ["warehouse.use", "warehouse.monitor", "warehouse.manage", "experiment.create"] {
+                assert!(!levels().gives(&grant.privilege, other.parse().unwrap()), "{grant:?}");
             }
         }
     }
