@@ -12,6 +12,7 @@ mod demo;
 mod demo_seed;
 mod explain;
 mod limits;
+mod import;
 mod policy;
 mod principal;
 mod routes;
@@ -97,6 +98,12 @@ enum Command {
         #[command(subcommand)]
         command: limits::LimitsCommand,
     },
+    /// Bring users, roles and permissions of another server over, with a plan first
+    #[command(after_help = "Example:\n  tracegate import mlflow-auth --database sqlite:///basic_auth.db")]
+    Import {
+        #[command(subcommand)]
+        command: import::ImportCommand,
+    },
     /// Ask the audit record, or verify it offline
     #[command(
         after_help = "Example:\n  tracegate audit saw --trace-id tr-…\n  tracegate audit query --principal user:bob"
@@ -125,6 +132,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Limits { command } => limits::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Import { command } => import::run(command),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

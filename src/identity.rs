@@ -9,6 +9,7 @@ mod error;
 mod issuer;
 mod jwt;
 mod mapping;
+mod passwords;
 mod public_key;
 mod remote_keys;
 mod short_cache;
@@ -20,6 +21,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::IdentityError;
+pub use passwords::is_hash as is_password_hash;
 
 use crate::access::{Caller, Principal};
 use crate::clock::Clock;
@@ -31,6 +33,8 @@ use crate::wire::Headers;
 pub struct Identity {
     tokens: tokens::Tokens,
     jwts: jwt::Jwts,
+    /// Unless nobody may have a password.
+    passwords: Option<passwords::Passwords>,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -43,12 +47,34 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
         let jwts = jwt::Jwts::new(config, store.clone(), clock.clone())?;
-        Ok(Self { tokens, jwts, store, clock })
+        let passwords = match config.passwords {
+            true => Some(
+                passwords::Passwords::new(store.clone(), clock.clone(), config.token_cache_seconds).await?,
+            ),
+            false => None,
+        };
+        Ok(Self { tokens, jwts, passwords, store, clock })
     }
 
     /// The caller, or `None` when the request carries no credential.
     pub async fn identify(&self, headers: &Headers) -> Result<Option<Caller>, IdentityError> {
-        let Some(credential) = credential::Credential::from_headers(headers)? else { return Ok(None) };
+        self.identify_from(headers, None).await
+    }
+
+    /// As [`identify`](Self::identify), of a caller at an address, from which passwords can be guessed only so fast.
+    pub async fn identify_from(
+        &self,
+        headers: &Headers,
+        address: Option<&str>,
+    ) -> Result<Option<Caller>, IdentityError> {
+        let Some(credential) = credential::Credential::from_headers(headers, self.secrets())? else {
+            return Ok(None);
+        };
+        if let Some(passwords) = &self.passwords
+            && credential.may_be_password()
+        {
+            return passwords.authenticate(&credential, address).await;
+        }
         let caller = match self.tokens.authenticate(&credential).await? {
             Some(caller) => Some(caller),
             None => self.jwts.authenticate(&credential).await?,
@@ -62,7 +88,7 @@ impl Identity {
     /// The principal whose name came with a credential that is no good, if there is one of that name. What
     /// else was sent as a name may be a secret in the wrong field, and is told to nobody.
     pub async fn claimed(&self, headers: &Headers) -> Option<Principal> {
-        let name = credential::Credential::from_headers(headers).ok()??.username?;
+        let name = credential::Credential::from_headers(headers, self.secrets()).ok()??.username?;
         for claimed in [Principal::user(&name), Principal::service_principal(&name)] {
             let claimed = claimed.ok()?;
             if self.store.is_active(&claimed).await.ok()?.is_some() {
@@ -91,10 +117,59 @@ impl Identity {
         Ok(revoked)
     }
 
+    /// Whether people may have passwords.
+    pub fn has_passwords(&self) -> bool {
+        self.passwords.is_some()
+    }
+
+    /// Whether this is the user's password, as costly to ask as signing in.
+    pub async fn is_password_of(
+        &self,
+        name: &str,
+        password: &str,
+        address: Option<&str>,
+    ) -> Result<bool, IdentityError> {
+        match self.passwords()?.check(name, password, address).await {
+            Ok(_) => Ok(true),
+            Err(IdentityError::Refused { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is to be stored of a new password; one that may not be a password is refused.
+    pub async fn hash_password(&self, password: &str) -> Result<String, IdentityError> {
+        self.passwords()?.hashed(password).await
+    }
+
+    /// Gives a user a password by its hash, on this replica at once.
+    pub async fn set_password(&self, user: &Principal, hash: &str, by: &str) -> Result<(), IdentityError> {
+        self.store.set_password(user, hash, by, self.clock.now()).await?;
+        self.forget();
+        Ok(())
+    }
+
+    fn passwords(&self) -> Result<&passwords::Passwords, IdentityError> {
+        self.passwords.as_ref().ok_or_else(|| {
+            IdentityError::refused(
+                "passwords are off: an administrator can set `identity.passwords`, or make a token instead",
+            )
+        })
+    }
+
+    fn secrets(&self) -> credential::Secrets {
+        match self.passwords {
+            Some(_) => credential::Secrets::Passwords,
+            None => credential::Secrets::Tokens,
+        }
+    }
+
     /// Drops what is remembered of tokens and of who is active. To be called after either changed in the
     /// store by another way than this type.
     pub fn forget(&self) {
         self.tokens.forget();
         self.jwts.forget();
+        if let Some(passwords) = &self.passwords {
+            passwords.forget();
+        }
     }
 }

@@ -16,6 +16,7 @@ mod fault;
 mod gates;
 mod levels;
 mod membership;
+pub mod mlflow_permissions;
 mod names;
 mod people;
 mod permit;

@@ -24,6 +24,7 @@
 mod administrators;
 mod access_requests;
 mod access_reviews;
+mod accounts;
 mod apply;
 pub mod audit_index;
 mod change;
@@ -36,6 +37,8 @@ mod feed;
 mod grants;
 mod groups;
 mod limits;
+pub mod mlflow_auth;
+mod passwords;
 mod policy_state;
 mod principals;
 mod read_policy;
@@ -58,6 +61,7 @@ pub use access_requests::{
     WAITS_MS,
 };
 pub use access_reviews::AccessReview;
+pub use accounts::Account;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
@@ -67,6 +71,7 @@ pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
 pub use limits::{LimitKey, LimitName, UsageLimit};
+pub use passwords::PasswordRecord;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;

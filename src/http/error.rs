@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The state that the change was asked for is no longer there.
     #[error("{0}")]
     Conflict(String),
+    /// A bad request with a code of its own, which MLflow's clients look at.
+    #[error("{message}")]
+    Mlflow { code: &'static str, message: String },
     /// SCIM has kinds of its own: `uniqueness` is a conflict, all others are bad requests.
     #[error("{message}")]
     Scim { kind: &'static str, message: String },
@@ -140,6 +143,9 @@ impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::Refused { reason } => Self::Unauthenticated(reason),
+            IdentityError::Slowed { reason, retry_after_ms } => {
+                Self::Limited { code: "REQUEST_LIMIT_EXCEEDED", message: reason.to_owned(), retry_after_ms }
+            }
             other => Self::Identity(other.to_string()),
         }
     }
@@ -196,6 +202,7 @@ impl Refusal {
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
+            Self::Mlflow { code, .. } => (400, code),
             Self::Scim { kind: "uniqueness", .. } => (409, "RESOURCE_ALREADY_EXISTS"),
             Self::Scim { .. } => (400, "INVALID_PARAMETER_VALUE"),
             Self::OAuth { error: "invalid_client", .. } => (401, "UNAUTHENTICATED"),

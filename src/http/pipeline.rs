@@ -124,7 +124,7 @@ async fn run(
     // Identify: a credential that is bad stops the call, even where none is needed.
     let identified = match signed::caller(app, &head)? {
         Some(caller) => Ok(Some(caller)),
-        None => app.identity.identify(&head.headers).await,
+        None => app.identity.identify_from(&head.headers, trail.source_address()).await,
     };
     let caller = match identified {
         Ok(caller) => caller,

@@ -4,6 +4,7 @@ mod issuer_server;
 mod jwts;
 mod keys;
 mod opaque;
+mod passwords;
 
 use std::sync::Arc;
 

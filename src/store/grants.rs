@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
-use crate::access::{Effect, Given, Grant, GrantId, NewGrant, PolicyEdit, Principal, Securable};
+use crate::access::{Effect, Given, Grant, GrantId, NewGrant, PolicyEdit, Principal, Rule, Securable};
 use crate::clock::UnixMillis;
 
 /// Characters in a grant's reason.
@@ -233,6 +233,40 @@ pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Resul
     let Some(old) = old.as_ref().map(read).transpose()? else { return Ok(None) };
     policy.edit(PolicyEdit::Revoke(old.rule()));
     Ok(Some(old))
+}
+
+/// Removes every grant to a principal, and answers what they were.
+pub(super) async fn remove_all_of(
+    policy: &mut PolicyTransaction,
+    principal: &Principal,
+) -> Result<Vec<Grant>, StoreError> {
+    let old = sqlx::query(concat!("DELETE FROM grants WHERE principal = $1 RETURNING ", columns!()))
+        .bind(principal.to_string())
+        .fetch_all(&mut *policy.transaction)
+        .await?;
+    let old: Vec<Grant> = old.iter().map(read).collect::<Result<_, _>>()?;
+    old.iter().for_each(|grant| policy.edit(PolicyEdit::Revoke(grant.rule())));
+    Ok(old)
+}
+
+/// Makes every grant to one principal one to another, who has none; the grants keep their ids.
+pub(super) async fn hand_over(
+    policy: &mut PolicyTransaction,
+    from: &Principal,
+    to: &Principal,
+) -> Result<(), StoreError> {
+    let moved =
+        sqlx::query(concat!("UPDATE grants SET principal = $1 WHERE principal = $2 RETURNING ", columns!()))
+            .bind(to.to_string())
+            .bind(from.to_string())
+            .fetch_all(&mut *policy.transaction)
+            .await?;
+    let moved: Vec<Grant> = moved.iter().map(read).collect::<Result<_, _>>()?;
+    for grant in &moved {
+        policy.edit(PolicyEdit::Revoke(Rule { principal: from.clone(), ..grant.rule() }));
+    }
+    moved.iter().for_each(|grant| policy.edit(PolicyEdit::Grant(grant.rule())));
+    Ok(())
 }
 
 /// The statement that removes the grants of these ids and answers what they were.

@@ -1,6 +1,7 @@
 //! One suite over both databases: whatever the store promises, it promises on SQLite and on PostgreSQL.
 
 mod access;
+mod accounts;
 mod apply;
 mod claims;
 mod concurrency;
@@ -8,6 +9,7 @@ mod directory;
 mod edits;
 mod feed;
 mod migration;
+mod mlflow_accounts;
 mod ownership;
 mod picture;
 mod policy;

@@ -34,7 +34,9 @@ def as_json(done):
     return json.loads(done.stdout)
 
 
-COMMANDS = ["serve", "demo", "routes", "token", "policy", "principal", "group", "access", "limits", "audit", "explain"]
+COMMANDS = [
+    "serve", "demo", "routes", "token", "policy", "principal", "group", "access", "limits", "audit", "explain", "import",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

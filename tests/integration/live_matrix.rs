@@ -24,7 +24,13 @@ const NARROWED: [(&str, &str); 6] = [
     ("tracegate.access_request.list", "requests"),
 ];
 /// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 2] = ["tracegate.whoami", "tracegate.access_request.create"];
+const ABOUT_ONESELF: [&str; 5] = [
+    "tracegate.whoami",
+    "tracegate.access_request.create",
+    "mlflow_auth.users.list",
+    "mlflow_auth.users.current",
+    "mlflow_auth.users.current.permissions",
+];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -132,6 +138,10 @@ fn extras(operation: &str) -> Value {
         "tracegate.token.create" => json!({"principal": "user:admin"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
         "tracegate.principal.active" => json!({"active": false}),
+        "mlflow_auth.users.update_password" => json!({"username": "admin", "password": "twelve letters"}),
+        "mlflow_auth.users.permissions.grant" | "mlflow_auth.users.permissions.revoke" => json!({
+            "username": "stranger", "resource_type": "experiment", "resource_id": B, "permission": "READ",
+        }),
         _ => json!({}),
     }
 }
@@ -144,6 +154,11 @@ fn extra_query(operation: &str) -> &'static str {
         "tracegate.limit.clear" => "securable=experiment%3A2&name=traces",
         "tracegate.grant.list" => "securable=experiment%3A2",
         "tracegate.token.list" => "principal=user%3Aadmin",
+        "mlflow_auth.users.get" | "mlflow_auth.users.permissions.list" | "mlflow_auth.users.roles.list" => {
+            "username=admin"
+        }
+        "mlflow_auth.users.permissions.get" => "username=admin&resource_type=experiment&resource_id=2",
+        "mlflow_auth.roles.get" | "mlflow_auth.roles.permissions.list" => "role_id=1",
         _ => "",
     }
 }
