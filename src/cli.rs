@@ -13,6 +13,7 @@ mod explain;
 mod policy;
 mod routes;
 mod serve;
+mod session;
 mod times;
 mod token;
 
@@ -57,6 +58,12 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// List and end the sessions of those who signed in with a browser
+    #[command(after_help = "Example:\n  tracegate session end --principal user:bob")]
+    Session {
+        #[command(subcommand)]
+        command: session::SessionCommand,
+    },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
         --privilege CAN_READ --on experiment:1 --reason 'quarterly review'\n  \
@@ -86,6 +93,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
+        Command::Session { command } => session::run(command),
         Command::Policy { command } => return policy::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),

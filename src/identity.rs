@@ -2,13 +2,18 @@
 //!
 //! Each scheme answers *not requested*, *authenticated* or *failed*, and a failure ends the matter: a bad
 //! token is never tried as something else, nor taken for nobody. The credential is an opaque token of ours
-//! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`.
+//! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`; without one, the cookie of
+//! a browser that signed in.
 
+mod browsers;
+mod cookies;
 mod credential;
 mod error;
+mod fetch;
 mod issuer;
 mod jwt;
 mod mapping;
+mod provider;
 mod public_key;
 mod remote_keys;
 mod short_cache;
@@ -19,6 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use browsers::{Answered, Begun, Browsers, Choice, Session, SignedIn};
 pub use error::IdentityError;
 
 use crate::access::{Caller, Principal};
@@ -31,6 +37,7 @@ use crate::wire::Headers;
 pub struct Identity {
     tokens: tokens::Tokens,
     jwts: jwt::Jwts,
+    browsers: Browsers,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -42,13 +49,29 @@ impl Identity {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
         let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
-        let jwts = jwt::Jwts::new(config, store.clone(), clock.clone())?;
-        Ok(Self { tokens, jwts, store, clock })
+        let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
+        let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
+        let jwts = jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone());
+        let browsers = Browsers::new(config, issuers, store.clone(), clock.clone()).await?;
+        Ok(Self { tokens, jwts, browsers, store, clock })
+    }
+
+    /// With the cookies of a gateway that browsers reach by this URL.
+    pub fn at(mut self, public_url: Option<&str>) -> Self {
+        self.browsers.set_secure(public_url.is_some_and(|url| url.starts_with("https://")));
+        self
+    }
+
+    /// People who sign in with a browser, and their sessions.
+    pub fn browsers(&self) -> &Browsers {
+        &self.browsers
     }
 
     /// The caller, or `None` when the request carries no credential.
     pub async fn identify(&self, headers: &Headers) -> Result<Option<Caller>, IdentityError> {
-        let Some(credential) = credential::Credential::from_headers(headers)? else { return Ok(None) };
+        let Some(credential) = credential::Credential::from_headers(headers)? else {
+            return self.browsers.authenticate(headers).await;
+        };
         let caller = match self.tokens.authenticate(&credential).await? {
             Some(caller) => Some(caller),
             None => self.jwts.authenticate(&credential).await?,
@@ -62,7 +85,10 @@ impl Identity {
     /// The principal whose name came with a credential that is no good, if there is one of that name. What
     /// else was sent as a name may be a secret in the wrong field, and is told to nobody.
     pub async fn claimed(&self, headers: &Headers) -> Option<Principal> {
-        let name = credential::Credential::from_headers(headers).ok()??.username?;
+        let Some(credential) = credential::Credential::from_headers(headers).ok()? else {
+            return self.browsers.claimed(headers).await;
+        };
+        let name = credential.username?;
         for claimed in [Principal::user(&name), Principal::service_principal(&name)] {
             let claimed = claimed.ok()?;
             if self.store.is_active(&claimed).await.ok()?.is_some() {
@@ -96,5 +122,6 @@ impl Identity {
     pub fn forget(&self) {
         self.tokens.forget();
         self.jwts.forget();
+        self.browsers.forget();
     }
 }

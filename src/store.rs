@@ -39,6 +39,7 @@ mod rows;
 mod secrets;
 mod securable_names;
 mod securables;
+mod sessions;
 mod tokens;
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use groups::NESTING_LIMIT;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
+pub use sessions::{NewSession, SessionRecord, Sessions};
 pub use tokens::{NewToken, TokenRecord};
 
 use crate::config::database::DatabaseConfig;

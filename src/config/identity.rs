@@ -173,6 +173,11 @@ impl IssuerConfig {
 }
 
 impl IdentityConfig {
+    /// How far an issuer's clock may differ from ours, in milliseconds.
+    pub fn clock_skew_ms(&self) -> i64 {
+        i64::try_from(self.clock_skew_seconds.min(300)).unwrap_or(0) * 1000
+    }
+
     pub fn validate(&self, problems: &mut Vec<String>) {
         let claims = [
             ("username_claim", Some(&self.username_claim)),

@@ -11,6 +11,7 @@ mod grants;
 mod openapi;
 mod policy;
 mod principals;
+mod sessions;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -55,6 +56,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.token.list" => tokens::list(call).await?,
         "tracegate.token.create" => tokens::create(call, trail).await?,
         "tracegate.token.revoke" => tokens::revoke(call).await?,
+        "tracegate.session.list" => sessions::list(call).await?,
+        "tracegate.session.end" => sessions::end(call, trail).await?,
+        "tracegate.session.end_all" => sessions::end_all(call, trail).await?,
         "tracegate.grant.list" => grants::list(call).await?,
         "tracegate.grant.create" => grants::create(call, trail).await?,
         "tracegate.grant.delete" => grants::delete(call, trail).await?,

@@ -10,11 +10,12 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{convert, handle, own, signed};
+use super::{browser, changes, convert, handle, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
+use crate::identity::IdentityError;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
@@ -77,8 +78,12 @@ async fn answer(
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
+                let unknown = matches!(refusal, Refusal::Unauthenticated(_));
                 match record_refusal(app, trail, &refusal).await {
-                    Ok(()) => refusal.into_reply(&decision_id, shape),
+                    Ok(()) => {
+                        let to_sign_in = if unknown { browser::to_sign_in(app, &request) } else { None };
+                        to_sign_in.unwrap_or_else(|| refusal.into_reply(&decision_id, shape))
+                    }
                     Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }
             }
@@ -127,6 +132,7 @@ async fn run(
     };
     let caller = match identified {
         Ok(caller) => caller,
+        Err(IdentityError::Refused { .. }) if browser::starts_over(&head) => None,
         Err(error) => {
             if let Some(known) = app.identity.claimed(&head.headers).await {
                 trail.claimed(&known);
@@ -197,6 +203,10 @@ async fn run(
     }
     refuse_other_workspaces(&head.headers)?;
     refuse_other_sites(app, &head)?;
+    browser::prove_own_page(app, caller, &head, operation.mutates)?;
+    if let Some(entered) = app.enroll(&app.policy.view()?, caller).await? {
+        changes::settle(app, trail, entered).await?;
+    }
     for key in ["path", "artifact_path", "artifact_file_path", "artifact_directory_path"] {
         if let Some(path) = head.query.one(key)? {
             crate::app::roots::segments(path)?;
