@@ -176,7 +176,11 @@ async fn run(
             trail.decision(&decision);
             let caller = caller.as_ref();
             let open = own::Open { app, caller, operation: &operation.name, head, stream, length };
-            return Ok(Answer::Recorded(own::open(open, trail).await?));
+            let reply = own::open(open, trail).await?;
+            // A page that asks somebody to sign in or out tells and changes nothing, and anybody can ask for
+            // it as fast as he likes.
+            let tells = operation.mutates || !trail.is_of_a_stranger();
+            return Ok(if tells { Answer::Recorded(reply) } else { Answer::Unrecorded(reply) });
         }
         return public(app, backend, head, &matched, trail).await;
     }
