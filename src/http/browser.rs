@@ -10,7 +10,7 @@ mod page;
 mod sign_in;
 mod sign_out;
 
-pub(super) use guard::{prove_own_page, starts_over, to_sign_in};
+pub(super) use guard::{for_browsers, prove_own_page, starts_over};
 pub(super) use page::refusal;
 
 use super::call::Call;

@@ -81,8 +81,8 @@ async fn answer(
                 let unknown = matches!(refusal, Refusal::Unauthenticated(_));
                 match record_refusal(app, trail, &refusal).await {
                     Ok(()) => {
-                        let to_sign_in = if unknown { browser::to_sign_in(app, &request) } else { None };
-                        to_sign_in.unwrap_or_else(|| refusal.into_reply(&decision_id, shape))
+                        let reply = refusal.into_reply(&decision_id, shape);
+                        if unknown { browser::for_browsers(app, &request, reply) } else { reply }
                     }
                     Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }

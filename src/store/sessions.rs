@@ -1,7 +1,7 @@
 //! Sessions of browsers: the cookie as a keyed hash, the issuer's tokens sealed, and when and why each ended.
 
-use sqlx::Row;
 use sqlx::any::AnyRow;
+use sqlx::{Any, Row, Transaction};
 use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
@@ -243,6 +243,23 @@ impl Store {
             .await?;
         Ok(done.rows_affected())
     }
+}
+
+/// Ends every session of a principal that is shut out, so that none is there again if it is let in again.
+pub(super) async fn end_with_principal(
+    transaction: &mut Transaction<'static, Any>,
+    principal: &Principal,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE sessions SET ended_at_ms = $1, ended_why = 'the principal was deactivated', sealed_tokens = '' \
+         WHERE principal = $2 AND ended_at_ms IS NULL AND expires_at_ms > $1",
+    )
+    .bind(now.0)
+    .bind(principal.to_string())
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 fn written(groups: &[Principal]) -> Result<String, StoreError> {

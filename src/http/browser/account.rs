@@ -58,7 +58,7 @@ fn row(session: &SessionRecord, current: &str, csrf: &str, now: UnixMillis) -> S
     };
     format!(
         "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{end}</td></tr>\n",
-        escaped(&session.user_agent.as_deref().unwrap_or("–").chars().take(90).collect::<String>()),
+        escaped(&browser_of(session.user_agent.as_deref().unwrap_or("–"))),
         escaped(session.source_address.as_deref().unwrap_or("–")),
         escaped(&ago(now, session.created_at)),
         escaped(&ago(now, session.last_used_at)),
@@ -76,6 +76,33 @@ fn groups_of(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
         }
     }
     Ok(groups)
+}
+
+/// A browser in the words of people who know theirs; what else it may be, as it calls itself.
+fn browser_of(agent: &str) -> String {
+    let names = [
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("Firefox/", "Firefox"),
+        ("Chrome/", "Chrome"),
+        ("Safari/", "Safari"),
+    ];
+    let systems = [
+        ("Windows", "Windows"),
+        ("Android", "Android"),
+        ("iPhone", "iOS"),
+        ("iPad", "iOS"),
+        ("Mac OS X", "macOS"),
+        ("Linux", "Linux"),
+    ];
+    let found = |list: &[(&str, &'static str)]| {
+        list.iter().find(|(sign, _)| agent.contains(sign)).map(|(_, name)| *name)
+    };
+    match (found(&names), found(&systems)) {
+        (Some(name), Some(system)) => format!("{name} on {system}"),
+        (Some(name), None) => name.to_owned(),
+        _ => agent.chars().take(60).collect(),
+    }
 }
 
 fn ago(now: UnixMillis, then: UnixMillis) -> String {
@@ -113,4 +140,23 @@ pub(super) async fn end_session(call: &mut Call<'_>, trail: &Trail) -> Result<Re
         record_ended(app, trail, &ended, WHY).await?;
     }
     Ok(redirect(PATH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_and_times_are_told_in_words() {
+        let edge = "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 Chrome/120.0 Safari/537.36 Edg/120.0";
+        assert_eq!(browser_of(edge), "Edge on Windows");
+        let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Safari/604.1";
+        assert_eq!(browser_of(phone), "Safari on iOS");
+        assert_eq!(browser_of(&"x".repeat(100)).len(), 60);
+        for (minutes, said) in [(0, "just now"), (1, "a minute ago"), (5, "5 minutes ago"), (180, "3 hours ago")] {
+            assert_eq!(ago(UnixMillis(minutes * 60_000), UnixMillis(0)), said);
+        }
+        // A replica's clock may be behind.
+        assert_eq!(ago(UnixMillis(0), UnixMillis(5)), "just now");
+    }
 }

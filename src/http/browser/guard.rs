@@ -66,13 +66,23 @@ fn is_own_origin(public_url: Option<&str>, host: Option<&str>, origin: &str) -> 
     }
 }
 
-/// The way to sign in, for a person's browser that went to a page without a session that is good; nothing
-/// for everybody else, who gets the refusal.
-pub(in crate::http) fn to_sign_in(app: &App, request: &HttpRequest) -> Option<Reply> {
-    let browsers = app.identity.browsers();
-    if !browsers.offers_sign_in() || app.config.server.public_url.is_none() {
-        return None;
+/// What a browser is told instead of "who are you?", where people can sign in: the way to do so if a person
+/// went to a page, and otherwise nothing that makes it ask for a password. All other clients get the refusal.
+pub(in crate::http) fn for_browsers(app: &App, request: &HttpRequest, mut refusal: Reply) -> Reply {
+    if !app.identity.browsers().offers_sign_in() {
+        return refusal;
     }
+    if let Some(redirect) = to_sign_in(app, request) {
+        return redirect;
+    }
+    if request.headers().contains_key("sec-fetch-mode") {
+        refusal.headers.set("www-authenticate", "Bearer realm=\"tracegate\"");
+    }
+    refusal
+}
+
+fn to_sign_in(app: &App, request: &HttpRequest) -> Option<Reply> {
+    let browsers = app.identity.browsers();
     let head = convert::head(request).ok()??;
     if request.method() != actix_web::http::Method::GET || head.headers.get("authorization").is_some() {
         return None;
