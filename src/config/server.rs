@@ -68,7 +68,8 @@ mod tests {
         for good in ["https://traces.example", "https://traces.example:8443/", "http://[::1]:5001"] {
             assert!(origin(good), "{good}");
         }
-        for bad in ["", "traces.example", "https://", "https://a/b", "https://a@b", "https://a?b", "ftp://a"] {
+        for bad in ["", "traces.example", "https://", "https://a/b", "https://a@b", "https://a?b", "ftp://a"]
+        {
             assert!(!origin(bad), "{bad}");
         }
         assert!(!ServerConfig::default().has_public_origin());

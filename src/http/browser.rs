@@ -50,7 +50,8 @@ pub(super) async fn record_ended(
     why: &str,
 ) -> Result<(), Refusal> {
     for (id, principal) in ended {
-        let state = |ended: bool| serde_json::json!({ "session": id, "principal": principal, "ended": ended });
+        let state =
+            |ended: bool| serde_json::json!({ "session": id, "principal": principal, "ended": ended });
         let mut after = state(true);
         after["why"] = why.into();
         let change = PolicyChange { action: "session.end".to_owned(), before: state(false), after };
@@ -62,7 +63,8 @@ pub(super) async fn record_ended(
 /// The URL of one of our pages as browsers see it. Never made of the `Host` that somebody sent.
 fn own_url(app: &App, path: &str) -> Result<String, Refusal> {
     let base = app.config.server.public_url.as_deref();
-    let base = base.ok_or_else(|| Refusal::NotOffered("nobody can sign in with a browser here".to_owned()))?;
+    let base =
+        base.ok_or_else(|| Refusal::NotOffered("nobody can sign in with a browser here".to_owned()))?;
     Ok(format!("{}{path}", base.trim_end_matches('/')))
 }
 

@@ -5,6 +5,7 @@
 //! it. What is known of one is asked of the store again after a second, so that each end reaches every
 //! replica by then.
 
+mod person;
 mod renewal;
 mod sign_in;
 mod sign_out;

@@ -28,9 +28,7 @@ pub(super) async fn get(client: &reqwest::Client, url: &str) -> Result<Value, St
 }
 
 /// The status of an answer, and its JSON if it is JSON.
-pub(super) async fn send(
-    request: reqwest::RequestBuilder,
-) -> Result<(u16, Result<Value, String>), String> {
+pub(super) async fn send(request: reqwest::RequestBuilder) -> Result<(u16, Result<Value, String>), String> {
     let told = |error: reqwest::Error| error.without_url().to_string();
     let mut response = request.header("accept", "application/json").send().await.map_err(told)?;
     let mut document = Vec::new();

@@ -41,12 +41,7 @@ struct Known {
 }
 
 impl Jwts {
-    pub fn new(
-        config: &IdentityConfig,
-        issuers: Arc<[Issuer]>,
-        store: Store,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(config: &IdentityConfig, issuers: Arc<[Issuer]>, store: Store, clock: Arc<dyn Clock>) -> Self {
         Self {
             issuers,
             skew_ms: config.clock_skew_ms(),
@@ -78,12 +73,7 @@ impl Jwts {
         self.active.forget();
     }
 
-    async fn verify(
-        &self,
-        token: &str,
-        digest: [u8; 32],
-        now: UnixMillis,
-    ) -> Result<Known, IdentityError> {
+    async fn verify(&self, token: &str, digest: [u8; 32], now: UnixMillis) -> Result<Known, IdentityError> {
         let header = header(token)?;
         let claimed = claimed_issuer(token)
             .ok_or_else(|| IdentityError::refused("the token does not say who issued it"))?;

@@ -192,7 +192,9 @@ mod tests {
         let caller = map_of(&config(), &issuer, json!({"act": {"client": "agent"}})).unwrap();
         assert_eq!(caller.principal, Principal::service_principal("agent").unwrap());
         // On the way there must be objects, and a whole name comes before a way.
-        assert!(map_of(&config(), &issuer, json!({"email": "a", "realm_access": {"roles": {"a": 1}}})).is_err());
+        assert!(
+            map_of(&config(), &issuer, json!({"email": "a", "realm_access": {"roles": {"a": 1}}})).is_err()
+        );
         let caller = map_of(&config(), &issuer, json!({"email": "a", "realm_access": ["roles"]})).unwrap();
         assert!(caller.asserted_groups.is_empty());
     }

@@ -120,9 +120,7 @@ impl Provider {
             }
         }
         let held = self.held.load_full().map(|held| held.endpoints.clone());
-        held.ok_or_else(|| {
-            IdentityError::unavailable(format!("`{}` cannot be reached", self.config.issuer))
-        })
+        held.ok_or_else(|| IdentityError::unavailable(format!("`{}` cannot be reached", self.config.issuer)))
     }
 
     fn fresh(&self) -> Option<Arc<Endpoints>> {
@@ -163,8 +161,7 @@ impl Provider {
 
     /// Asks the token endpoint for something, as the client that we are there.
     pub async fn ask(&self, form: &[(&str, &str)]) -> Result<Tokens, TokenError> {
-        let endpoints =
-            self.endpoints().await.map_err(|error| TokenError::Unavailable(error.to_string()))?;
+        let endpoints = self.endpoints().await.map_err(|error| TokenError::Unavailable(error.to_string()))?;
         let mut body = form_urlencoded::Serializer::new(String::new());
         body.extend_pairs(form);
         let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();

@@ -301,6 +301,7 @@ def test_signing_out_ends_the_session_at_once(signed):
 
 
 def test_an_administrator_ends_a_session(signed):
+    admin(signed, "DELETE", "sessions", params={"principal": "user:dave"})
     dave = person(signed, "dave")
     assert dave.experiments() == ["secret-lab"]
     sessions = admin(signed, "GET", "sessions", params={"principal": "user:dave"}).json()["sessions"]
@@ -419,6 +420,52 @@ def test_who_is_gone_at_the_provider_is_out_at_the_next_renewal(signed):
         within(20, lambda: lena.experiments() == 401, "somebody whom the provider does not know goes on")
     finally:
         order(signed.provider, "people", name="lena", groups="")
+
+
+# ---------------------------------------------------------------- replicas
+
+
+def test_a_session_works_on_every_replica_is_renewed_once_and_ends_on_all(mlflow_server, postgres_server, tmp_path):
+    database = {"TRACEGATE__DATABASE__URL": postgres_server.details["url"]}
+    first_home, second_home = tmp_path / "first", tmp_path / "second"
+    demo = processes.start_demo(first_home, mlflow_server.url, **database)
+    token = demo.details["tokens"]["admin"]
+    demo.stop()
+    second_home.mkdir()
+    port = processes.free_port()
+    url = f"http://127.0.0.1:{port}"
+    provider = oidc.start_provider(tmp_path, url, tokenSeconds=6)
+    environment = {
+        **database, "TRACEGATE__SERVER__PUBLIC_URL": url,
+        "TRACEGATE__IDENTITY__ISSUERS": f"[{oidc.issuer_settings(provider)}]",
+    }
+    servers = [processes.start_serve(first_home, mlflow_server.url, port, **environment)]
+    try:
+        servers.append(processes.start_serve(second_home, mlflow_server.url, **environment))
+        bob = Person(url, "bob")
+        bob.sign_in()
+        cookie = {"Cookie": f"tracegate_session={bob.cookie}"}
+        order(provider, "asked")
+
+        def status(server):
+            return requests.get(server.url + "/api/tracegate/v1/whoami", headers=cookie, timeout=20).status_code
+
+        # The provider takes each refresh token once, and all of a person's back if one comes again.
+        ends = time.monotonic() + 15
+        with ThreadPoolExecutor(6) as pool:
+            while time.monotonic() < ends:
+                assert set(pool.map(status, servers * 6)) == {200}
+        renewals = order(provider, "asked")["asked"].count("POST /token")
+        assert 1 <= renewals <= 4, renewals
+        ended = requests.delete(
+            url + "/api/tracegate/v1/sessions", params={"principal": "user:bob"}, timeout=10, headers={"Authorization": f"Bearer {token}"},
+        )
+        assert len(ended.json()["ended"]) == 1
+        assert status(servers[0]) == 401
+        within(2, lambda: status(servers[1]) == 401, "another replica still knows an ended session")
+    finally:
+        for server in [*servers, provider]:
+            server.stop()
 
 
 # ---------------------------------------------------------------- strangers

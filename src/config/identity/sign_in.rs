@@ -16,12 +16,7 @@ pub(super) fn validate_sessions(config: &IdentityConfig, problems: &mut Vec<Stri
     }
 }
 
-pub(super) fn validate(
-    config: &IdentityConfig,
-    issuer: &IssuerConfig,
-    at: &str,
-    problems: &mut Vec<String>,
-) {
+pub(super) fn validate(config: &IdentityConfig, issuer: &IssuerConfig, at: &str, problems: &mut Vec<String>) {
     let mut wrong = |problem: String| problems.push(format!("`{at}.{problem}"));
     for (key, text) in [
         ("display_name", &issuer.display_name),
@@ -68,7 +63,8 @@ pub(super) fn validate(
     if !issuer.scopes.is_empty() && !issuer.scopes.iter().any(|scope| scope == "openid") {
         wrong("scopes` lacks `openid`, without which an issuer does not say who signed in".to_owned());
     }
-    let lists = issuer.groups_claim.is_some() || issuer.roles_claim.is_some() || config.groups_claim.is_some();
+    let lists =
+        issuer.groups_claim.is_some() || issuer.roles_claim.is_some() || config.groups_claim.is_some();
     if !issuer.group_names.is_empty() && !lists {
         wrong("group_names` is of no use without a claim that lists groups or roles".to_owned());
     }
@@ -130,7 +126,8 @@ mod tests {
         let trusted = "trust_admin_group = true\n[[issuers]]\nissuer = \"https://a\"\naudience = [\"t\"]\n\
                        groups_claim = \"g\"\ngroup_names = { a = \"admins\" }";
         assert!(problems(trusted).is_empty());
-        let discovered = "[[issuers]]\nissuer = \"http://a\"\naudience = [\"t\"]\njwks_url = \"https://a/k\"\n";
+        let discovered =
+            "[[issuers]]\nissuer = \"http://a\"\naudience = [\"t\"]\njwks_url = \"https://a/k\"\n";
         assert!(problems(discovered).is_empty());
         assert_eq!(problems(&format!("{discovered}client_id = \"c\"")).len(), 1);
     }

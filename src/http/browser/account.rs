@@ -69,7 +69,8 @@ fn row(session: &SessionRecord, current: &str, csrf: &str, now: UnixMillis) -> S
 fn groups_of(call: &Call<'_>) -> Result<Vec<String>, Refusal> {
     let view = call.view()?;
     let snapshot = view.snapshot();
-    let mut groups: Vec<String> = call.caller.asserted_groups.iter().map(|group| group.name.clone()).collect();
+    let mut groups: Vec<String> =
+        call.caller.asserted_groups.iter().map(|group| group.name.clone()).collect();
     for (group, member) in snapshot.memberships() {
         if *member == call.caller.principal && !groups.contains(&group.name) {
             groups.push(group.name.clone());
@@ -153,7 +154,9 @@ mod tests {
         let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Version/17.0 Safari/604.1";
         assert_eq!(browser_of(phone), "Safari on iOS");
         assert_eq!(browser_of(&"x".repeat(100)).len(), 60);
-        for (minutes, said) in [(0, "just now"), (1, "a minute ago"), (5, "5 minutes ago"), (180, "3 hours ago")] {
+        for (minutes, said) in
+            [(0, "just now"), (1, "a minute ago"), (5, "5 minutes ago"), (180, "3 hours ago")]
+        {
             assert_eq!(ago(UnixMillis(minutes * 60_000), UnixMillis(0)), said);
         }
         // A replica's clock may be behind.

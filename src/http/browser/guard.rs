@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn an_origin_is_ours_by_scheme_host_and_port() {
-        let own = |origin: &str| is_own_origin(Some("https://traces.example/x"), Some("traces.example"), origin);
+        let own =
+            |origin: &str| is_own_origin(Some("https://traces.example/x"), Some("traces.example"), origin);
         assert!(own("https://traces.example"));
         for other in [
             "http://traces.example",

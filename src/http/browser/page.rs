@@ -83,7 +83,10 @@ pub(in crate::http) fn refusal(status: u16, decision_id: &str) -> Reply {
         404 => ("There is no such page", "Nothing is here."),
         400 | 409 | 413 => ("This was not understood", "Something in the request is missing or wrong."),
         501 => ("This is not offered", "People cannot sign in with a browser here."),
-        503 => ("This is not possible now", "Tracegate or the sign-in service cannot be reached. Try again soon."),
+        503 => (
+            "This is not possible now",
+            "Tracegate or the sign-in service cannot be reached. Try again soon.",
+        ),
         _ => ("Something went wrong", "Try again soon."),
     };
     let content = format!(
@@ -110,7 +113,8 @@ mod tests {
 
     #[test]
     fn no_page_may_be_kept_framed_or_run_anything() {
-        for reply in [page(200, "t", ""), refusal(401, "d"), redirect("/"), page_that_leads_to("/", "t", "")] {
+        for reply in [page(200, "t", ""), refusal(401, "d"), redirect("/"), page_that_leads_to("/", "t", "")]
+        {
             assert_eq!(reply.headers.get("cache-control"), Some("no-store"));
             let policy = reply.headers.get("content-security-policy").unwrap();
             for part in ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'"] {

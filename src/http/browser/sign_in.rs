@@ -56,10 +56,8 @@ pub(super) async fn finish(open: Open<'_>, trail: &mut Trail) -> Result<Reply, R
         error: query.one("error")?,
     };
     let signed_in = browsers.finish(browsers.sign_in_cookie(&open.head.headers)?, &answered).await?;
-    let proof = Proof {
-        scheme: Scheme::Session,
-        credential: format!("{}#{}", signed_in.issuer, signed_in.subject),
-    };
+    let proof =
+        Proof { scheme: Scheme::Session, credential: format!("{}#{}", signed_in.issuer, signed_in.subject) };
     let caller = Caller::new(signed_in.principal.clone(), signed_in.groups.clone(), proof);
     trail.caller(&caller);
     let known = browsers.admit(&signed_in).await?;
@@ -82,8 +80,7 @@ pub(super) async fn finish(open: Open<'_>, trail: &mut Trail) -> Result<Reply, R
         "groups": caller.asserted_groups,
         "expires_at_ms": session.expires_at,
     });
-    let change =
-        PolicyChange { action: "session.create".to_owned(), before: serde_json::Value::Null, after };
+    let change = PolicyChange { action: "session.create".to_owned(), before: serde_json::Value::Null, after };
     trail.policy_change(change, app.policy.version()).await?;
     if let Some(before) = before {
         const WHY: &str = "signed in again";

@@ -85,11 +85,7 @@ impl Browsers {
         Ok(Arc::new(SessionRecord { groups, sealed_tokens, refresh_at: Some(refresh_at), ..record.clone() }))
     }
 
-    async fn over(
-        &self,
-        record: &SessionRecord,
-        why: &str,
-    ) -> Result<Arc<SessionRecord>, IdentityError> {
+    async fn over(&self, record: &SessionRecord, why: &str) -> Result<Arc<SessionRecord>, IdentityError> {
         self.end(Sessions::One(&record.id), why).await?;
         Err(IdentityError::refused(format!("the session `{}` {why}; sign in again", record.id)))
     }

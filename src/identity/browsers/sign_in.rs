@@ -6,24 +6,22 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::super::error::IdentityError;
 use super::super::issuer::Issuer;
 use super::super::jwt;
-use super::super::provider::{Provider, TokenError, Tokens};
+use super::super::provider::{TokenError, Tokens};
 use super::super::tokens::deactivated;
 use super::{Browsers, KEPT_FOR, Kept, random_text};
-use crate::access::{Principal, PrincipalKind};
+use crate::access::Principal;
 use crate::clock::UnixMillis;
 use crate::store::NewSession;
 
 /// How long a person may take at the issuer (milliseconds).
 const TIME_TO_SIGN_IN: i64 = 10 * 60_000;
-/// Between two renewals at least (milliseconds), however short the issuer's tokens live.
-const RENEWAL_INTERVAL: i64 = 5_000;
 const SEALED_FOR: &str = "sign-in";
 
 /// An issuer where people can sign in.
@@ -84,16 +82,6 @@ pub struct Session {
     pub expires_at: UnixMillis,
 }
 
-/// What an ID token says that counts for a session.
-pub(super) struct Person {
-    pub principal: Principal,
-    pub groups: Vec<Principal>,
-    pub subject: String,
-    pub issuer_session: Option<String>,
-    pub expires_at: UnixMillis,
-    pub claims: Map<String, Value>,
-}
-
 impl Browsers {
     /// The issuers where people can sign in, as configured.
     pub fn choices(&self) -> Vec<Choice> {
@@ -113,12 +101,7 @@ impl Browsers {
     }
 
     /// Begins a sign-in at an issuer, after which the browser goes to `next`.
-    pub async fn begin(
-        &self,
-        issuer: &str,
-        redirect_uri: &str,
-        next: &str,
-    ) -> Result<Begun, IdentityError> {
+    pub async fn begin(&self, issuer: &str, redirect_uri: &str, next: &str) -> Result<Begun, IdentityError> {
         let (issuer, provider) = self
             .provider(issuer)
             .ok_or_else(|| IdentityError::refused("nobody can sign in at this issuer"))?;
@@ -267,51 +250,5 @@ impl Browsers {
             tracing::warn!(%error, "old sessions could not be dropped");
         }
         Ok(Session { cookie, id, expires_at })
-    }
-
-    /// How long what the issuer said holds.
-    pub(super) fn good_for(&self, person: &Person, expires_in_ms: Option<i64>) -> i64 {
-        let of_id_token = person.expires_at.0.saturating_sub(self.clock.now().0);
-        expires_in_ms.unwrap_or(of_id_token).min(of_id_token).max(RENEWAL_INTERVAL)
-    }
-
-    /// Whom an ID token is about, if it is for us.
-    pub(super) async fn person(
-        &self,
-        issuer: &Issuer,
-        provider: &Provider,
-        id_token: &str,
-    ) -> Result<Person, IdentityError> {
-        let refused = |reason: &str| IdentityError::refused(reason);
-        let header = jwt::header(id_token)?;
-        let audience = [provider.client_id.clone()];
-        let verified = issuer.verify_for(&audience, id_token, &header, self.clock.now(), self.skew_ms).await?;
-        let claims = verified.claims;
-        if jwt::is_logout_token(&header, &claims) {
-            return Err(refused("a logout token is no ID token"));
-        }
-        let several = matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() > 1);
-        match claims.get("azp") {
-            None if !several => {}
-            Some(Value::String(party)) if *party == provider.client_id => {}
-            _ => return Err(refused("the ID token was made for another client")),
-        }
-        let text = |name: &str| {
-            let text = claims.get(name).and_then(Value::as_str);
-            text.filter(|text| !text.is_empty() && text.len() <= 1000).map(str::to_owned)
-        };
-        let subject = text("sub").ok_or_else(|| refused("the ID token names no subject"))?;
-        let principal = issuer.mapping.principal(&claims)?;
-        if principal.kind != PrincipalKind::User {
-            return Err(refused("a service principal does not sign in with a browser"));
-        }
-        Ok(Person {
-            principal,
-            groups: issuer.mapping.groups(&claims)?,
-            subject,
-            issuer_session: text("sid"),
-            expires_at: verified.expires_at,
-            claims,
-        })
     }
 }

@@ -69,8 +69,7 @@ impl Place {
     async fn sign_in(&self, replaced: Value, more: Value) -> Result<SignedIn, IdentityError> {
         let (begun, query) = self.begin().await;
         self.hand_out(&sign("rsa-1", &self.id_claims(&query["nonce"], replaced)), more);
-        let answered =
-            Answered { state: Some(&query["state"]), code: Some("c"), issuer: None, error: None };
+        let answered = Answered { state: Some(&query["state"]), code: Some("c"), issuer: None, error: None };
         self.browsers().finish(Some(&begun.cookie), &answered).await
     }
 
@@ -116,7 +115,9 @@ fn cookies(value: &str) -> Headers {
 
 fn refused<T>(outcome: Result<T, IdentityError>, said: &str) {
     match outcome {
-        Err(IdentityError::Refused { reason }) => assert!(reason.contains(said), "{reason} should say {said}"),
+        Err(IdentityError::Refused { reason }) => {
+            assert!(reason.contains(said), "{reason} should say {said}")
+        }
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("not refused, as it should be: {said}"),
     }
@@ -191,11 +192,14 @@ async fn an_id_token_is_for_us_of_this_sign_in_and_signed_by_its_issuer() {
         place.hand_out(&token, json!({}));
         assert!(place.browsers().finish(Some(&begun.cookie), &answered).await.is_err());
     }
-    refused(place.sign_in(json!({}), json!({"error": "invalid_grant"})).await.map_err(|error| match error {
-        // What is both an answer and an error is neither.
-        IdentityError::Unavailable { .. } => IdentityError::refused("neither"),
-        other => other,
-    }), "neither");
+    refused(
+        place.sign_in(json!({}), json!({"error": "invalid_grant"})).await.map_err(|error| match error {
+            // What is both an answer and an error is neither.
+            IdentityError::Unavailable { .. } => IdentityError::refused("neither"),
+            other => other,
+        }),
+        "neither",
+    );
 }
 
 #[tokio::test]
@@ -206,9 +210,8 @@ async fn an_answer_belongs_to_the_sign_in_that_this_browser_began_a_moment_ago()
     place.hand_out(&sign("rsa-1", &place.id_claims(&query["nonce"], json!({}))), json!({}));
     let (state, url) = (query["state"].as_str(), place.server.url.clone());
     let good = || Answered { state: Some(state), code: Some("c"), ..Default::default() };
-    let finish = async |cookie: Option<&str>, answered: Answered<'_>| {
-        place.browsers().finish(cookie, &answered).await
-    };
+    let finish =
+        async |cookie: Option<&str>, answered: Answered<'_>| place.browsers().finish(cookie, &answered).await;
     refused(finish(None, good()).await, "did not begin");
     refused(finish(Some("x"), good()).await, "not begun here");
     refused(finish(Some(&begun.cookie[1..]), good()).await, "not begun here");
@@ -418,7 +421,8 @@ async fn an_issuer_that_says_no_ends_a_session_and_one_that_is_down_does_not() {
 
 #[tokio::test]
 async fn a_renewal_as_somebody_else_ends_the_session() {
-    for replaced in [json!({"sub": "bob"}), json!({"aud": "other"}), json!({"iss": "https://other.example"})] {
+    for replaced in [json!({"sub": "bob"}), json!({"aud": "other"}), json!({"iss": "https://other.example"})]
+    {
         let place = Place::new().await;
         let session = place.session(json!({"refresh_token": "r1", "expires_in": 60})).await;
         place.hand_out(&sign("rsa-1", &place.id_claims("", replaced.clone())), json!({}));

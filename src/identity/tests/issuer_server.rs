@@ -44,7 +44,8 @@ impl IssuerServer {
                     }
                     let text = String::from_utf8_lossy(&request).into_owned();
                     let head = text.to_lowercase();
-                    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+                    let length =
+                        head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
                     let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
                     let begin = text.find("\r\n\r\n").unwrap_or(0) + 4;
                     while request.len() < begin + length {

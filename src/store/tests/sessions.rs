@@ -30,13 +30,18 @@ async fn a_session_is_found_by_its_hash_and_ends_once() {
         for principal in [&ann, &bob] {
             store.ensure_principal(principal, BY, NOW).await.unwrap();
         }
-        for (id, principal, subject) in [("a", &ann, "1"), ("b", &ann, "1"), ("c", &bob, "2"), ("d", &bob, "2")] {
+        for (id, principal, subject) in
+            [("a", &ann, "1"), ("b", &ann, "1"), ("c", &bob, "2"), ("d", &bob, "2")]
+        {
             store.add_session(&session(id, principal, subject)).await.unwrap();
         }
         assert!(store.add_session(&session("a", &ann, "1")).await.is_err(), "two sessions of one cookie");
         assert!(store.session_by_hash(&[0; 32]).await.unwrap().is_none());
         let found = store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
-        assert_eq!((found.id.as_str(), &found.principal, &found.groups), ("a", &ann, &vec![group("readers")]));
+        assert_eq!(
+            (found.id.as_str(), &found.principal, &found.groups),
+            ("a", &ann, &vec![group("readers")])
+        );
         assert!(found.principal_active && found.ended_at.is_none() && found.source_address.is_none());
 
         let later = UnixMillis(NOW.0 + 5);
@@ -44,7 +49,10 @@ async fn a_session_is_found_by_its_hash_and_ends_once() {
         store.touch_session("a", NOW).await.unwrap();
         assert_eq!(store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap().last_used_at, later);
 
-        assert_eq!(store.end_sessions(Sessions::One("a"), later, "x").await.unwrap(), [("a".into(), ann.clone())]);
+        assert_eq!(
+            store.end_sessions(Sessions::One("a"), later, "x").await.unwrap(),
+            [("a".into(), ann.clone())]
+        );
         assert!(store.end_sessions(Sessions::One("a"), later, "y").await.unwrap().is_empty());
         let ended = store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
         assert_eq!((ended.ended_at, ended.ended_why.as_deref()), (Some(later), Some("x")));
