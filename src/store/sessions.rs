@@ -235,9 +235,9 @@ impl Store {
         Ok(())
     }
 
-    /// Drops the rows of sessions that were over before `time`; what they did is in the audit record.
+    /// Drops the rows of sessions whose time was over before `time`; what became of them is in the audit record.
     pub async fn prune_sessions(&self, time: UnixMillis) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM sessions WHERE expires_at_ms < $1 OR ended_at_ms < $1")
+        let done = sqlx::query("DELETE FROM sessions WHERE expires_at_ms < $1")
             .bind(time.0)
             .execute(&self.database.writer)
             .await?;

@@ -1,5 +1,7 @@
 //! Signing in with a browser, and what may befall a session.
 
+use std::collections::HashMap;
+
 use super::issuer_server::{IssuerServer, sign};
 use super::*;
 use crate::access::Scheme;
@@ -91,8 +93,6 @@ impl Place {
         self.world.store.sessions(Some(&ann()), now).await.unwrap().remove(0)
     }
 }
-
-use std::collections::HashMap;
 
 fn discovery(server: &IssuerServer, replaced: Value) {
     let mut document = json!({
@@ -288,6 +288,30 @@ async fn a_session_is_its_cookie_and_nothing_else() {
     assert!(place.browsers().is_csrf_token(&session.id, &token));
     for id in [other.id.as_str(), "", &session.cookie] {
         assert!(!place.browsers().is_csrf_token(id, &token));
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_is_for_this_host_and_for_no_script() {
+    let place = Place::new().await;
+    let browsers = place.browsers();
+    assert_eq!(
+        browsers.set_cookie(browsers.cookie_name(), Some("v")),
+        "__Host-tracegate=v; Path=/; HttpOnly; SameSite=Lax; Secure"
+    );
+    assert!(browsers.set_cookie(browsers.sign_in_cookie_name(), None).ends_with("; Max-Age=0"));
+    let clock: Arc<dyn Clock> = Arc::new(place.world.clock.clone());
+    let config = IdentityConfig::default();
+    for (url, name) in [
+        (Some("https://traces.example"), "__Host-tracegate"),
+        (Some("http://127.0.0.1:5001"), "tracegate_session"),
+        (None, "tracegate_session"),
+    ] {
+        let identity =
+            Identity::new(&config, place.world.store.clone(), clock.clone()).await.unwrap().at(url);
+        let browsers = identity.browsers();
+        assert_eq!(browsers.cookie_name(), name);
+        assert_eq!(browsers.set_cookie(name, Some("v")).contains("Secure"), name.starts_with("__Host-"));
     }
 }
 
