@@ -51,6 +51,9 @@ impl Identity {
         let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
         let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
         let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
+        if issuers.len() > 1 {
+            tracing::info!("there are several issuers: whom two of them call by one name is one person here");
+        }
         let jwts = jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone());
         let browsers = Browsers::new(config, issuers, store.clone(), clock.clone()).await?;
         Ok(Self { tokens, jwts, browsers, store, clock })

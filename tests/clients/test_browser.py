@@ -274,7 +274,7 @@ def test_a_page_of_another_site_gets_nothing_done_with_the_cookie(signed, chromi
                    headers: {'Content-Type': 'text/plain'}, body: '{"name":"forged"}'}); return r.type } catch (e) { return 'failed' } }""",
                 signed.url + "/ajax-api/2.0/mlflow/experiments/create",
             )
-            assert found is not None
+            assert found in ("opaque", "failed"), "a page of another site could read an answer"
             page.goto(signed.url + "/tracegate/account")
             assert "alice" in page.inner_text("main"), "signed out by a page of another site"
             body["html"] = f'<iframe src="{signed.url}/tracegate/account"></iframe>'
