@@ -1,5 +1,6 @@
 //! Builds everything once from the configuration and holds it for every worker.
 
+mod enrolment;
 pub mod owners;
 mod policy_feed;
 pub mod roots;
@@ -116,6 +117,7 @@ impl App {
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
         let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
+        let identity = identity.at(config.server.public_url.as_deref());
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
             limits: Limits::new(&config.limits, store.clone(), Arc::clone(&clock)),

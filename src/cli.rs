@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod routes;
 mod serve;
+mod session;
 mod times;
 mod token;
 
@@ -60,6 +61,12 @@ enum Command {
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// List and end the sessions of those who signed in with a browser
+    #[command(after_help = "Example:\n  tracegate session end --principal user:bob")]
+    Session {
+        #[command(subcommand)]
+        command: session::SessionCommand,
     },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
@@ -125,6 +132,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
+        Command::Session { command } => session::run(command),
         Command::Policy { command } => return policy::run(command),
         Command::Principal { command } => principal::run(command),
         Command::Group { command } => principal::run_group(command),

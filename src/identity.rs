@@ -2,14 +2,19 @@
 //!
 //! Each scheme answers *not requested*, *authenticated* or *failed*, and a failure ends the matter: a bad
 //! token is never tried as something else, nor taken for nobody. The credential is an opaque token of ours
-//! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`.
+//! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`; without one, the cookie of
+//! a browser that signed in.
 
+mod browsers;
+mod cookies;
 mod credential;
 mod error;
+mod fetch;
 mod issuer;
 mod jwt;
 mod mapping;
 mod passwords;
+mod provider;
 mod public_key;
 mod remote_keys;
 mod short_cache;
@@ -20,6 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use browsers::{Answered, Begun, Browsers, Choice, Session, SignedIn};
 pub use error::IdentityError;
 pub use passwords::is_hash as is_password_hash;
 
@@ -35,6 +41,7 @@ pub struct Identity {
     jwts: jwt::Jwts,
     /// Unless nobody may have a password.
     passwords: Option<passwords::Passwords>,
+    browsers: Browsers,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -46,14 +53,31 @@ impl Identity {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
         let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
-        let jwts = jwt::Jwts::new(config, store.clone(), clock.clone())?;
+        let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
+        let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
+        if issuers.len() > 1 {
+            tracing::info!("there are several issuers: whom two of them call by one name is one person here");
+        }
+        let jwts = jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone());
+        let browsers = Browsers::new(config, issuers, store.clone(), clock.clone()).await?;
         let passwords = match config.passwords {
             true => Some(
                 passwords::Passwords::new(store.clone(), clock.clone(), config.token_cache_seconds).await?,
             ),
             false => None,
         };
-        Ok(Self { tokens, jwts, passwords, store, clock })
+        Ok(Self { tokens, jwts, passwords, browsers, store, clock })
+    }
+
+    /// With the cookies of a gateway that browsers reach by this URL.
+    pub fn at(mut self, public_url: Option<&str>) -> Self {
+        self.browsers.set_secure(public_url.is_some_and(|url| url.starts_with("https://")));
+        self
+    }
+
+    /// People who sign in with a browser, and their sessions.
+    pub fn browsers(&self) -> &Browsers {
+        &self.browsers
     }
 
     /// The caller, or `None` when the request carries no credential.
@@ -68,7 +92,7 @@ impl Identity {
         address: Option<&str>,
     ) -> Result<Option<Caller>, IdentityError> {
         let Some(credential) = credential::Credential::from_headers(headers, self.secrets())? else {
-            return Ok(None);
+            return self.browsers.authenticate(headers).await;
         };
         if let Some(passwords) = &self.passwords
             && credential.may_be_password()
@@ -88,7 +112,10 @@ impl Identity {
     /// The principal whose name came with a credential that is no good, if there is one of that name. What
     /// else was sent as a name may be a secret in the wrong field, and is told to nobody.
     pub async fn claimed(&self, headers: &Headers) -> Option<Principal> {
-        let name = credential::Credential::from_headers(headers, self.secrets()).ok()??.username?;
+        let Some(credential) = credential::Credential::from_headers(headers, self.secrets()).ok()? else {
+            return self.browsers.claimed(headers).await;
+        };
+        let name = credential.username?;
         for claimed in [Principal::user(&name), Principal::service_principal(&name)] {
             let claimed = claimed.ok()?;
             if self.store.is_active(&claimed).await.ok()?.is_some() {
@@ -171,5 +198,6 @@ impl Identity {
         if let Some(passwords) = &self.passwords {
             passwords.forget();
         }
+        self.browsers.forget();
     }
 }

@@ -47,6 +47,7 @@ mod rows;
 mod secrets;
 mod securable_names;
 mod securables;
+mod sessions;
 mod tokens;
 
 #[cfg(test)]
@@ -75,6 +76,7 @@ pub use passwords::PasswordRecord;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
+pub use sessions::{NewSession, SessionRecord, Sessions};
 pub use tokens::{NewToken, TokenRecord};
 
 use crate::config::database::DatabaseConfig;

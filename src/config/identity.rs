@@ -1,5 +1,7 @@
 //! Who may say who calls: our own tokens always, and the JWT issuers named here.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -173,6 +175,11 @@ impl IssuerConfig {
 }
 
 impl IdentityConfig {
+    /// How far an issuer's clock may differ from ours, in milliseconds.
+    pub fn clock_skew_ms(&self) -> i64 {
+        i64::try_from(self.clock_skew_seconds.min(300)).unwrap_or(0) * 1000
+    }
+
     pub fn validate(&self, problems: &mut Vec<String>) {
         let claims = [
             ("username_claim", Some(&self.username_claim)),
@@ -193,8 +200,10 @@ impl IdentityConfig {
                     .to_owned(),
             );
         }
+        sign_in::validate_sessions(self, problems);
         for (index, issuer) in self.issuers.iter().enumerate() {
             issuer.validate(&format!("identity.issuers[{index}]"), problems);
+            sign_in::validate(self, issuer, &format!("identity.issuers[{index}]"), problems);
             if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
                 problems.push(format!("`identity.issuers[{index}].issuer` is listed twice; keep one"));
             }

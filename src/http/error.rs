@@ -73,6 +73,8 @@ pub enum Shape {
     Scim,
     /// RFC 6749, 5.2.
     OAuth,
+    /// A page for a person.
+    Page,
 }
 
 impl Shape {
@@ -80,7 +82,8 @@ impl Shape {
     pub fn of(operation: &str) -> Self {
         match operation.split('.').next() {
             Some("scim") => Self::Scim,
-            _ if operation == "oauth.token" => Self::OAuth,
+            _ if matches!(operation, "oauth.token" | "browser.backchannel_sign_out") => Self::OAuth,
+            Some("browser") => Self::Page,
             _ => Self::Mlflow,
         }
     }
@@ -246,6 +249,9 @@ impl Refusal {
         if let Self::Internal(detail) = &self {
             tracing::error!(detail, decision_id, "a call failed inside Tracegate");
         }
+        if shape == Shape::Page {
+            return super::browser::refusal(status, decision_id);
+        }
         let mut headers = Headers::new();
         headers.push("content-type", "application/json");
         match &self {
@@ -262,7 +268,7 @@ impl Refusal {
         }
         let message = format!("{self} (decision {decision_id})");
         let body = match shape {
-            Shape::Mlflow => serde_json::json!({ "error_code": code, "message": message }),
+            Shape::Mlflow | Shape::Page => serde_json::json!({ "error_code": code, "message": message }),
             Shape::Scim => {
                 headers.set("content-type", "application/scim+json");
                 scim_error(status, &self, &message)

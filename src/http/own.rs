@@ -17,6 +17,7 @@ mod limits;
 mod openapi;
 mod policy;
 mod principals;
+mod sessions;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -95,6 +96,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.limit.list" => answered(&limits::list(call).await?),
         "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
         "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),
+        "tracegate.session.list" => answered(&sessions::list(call).await?),
+        "tracegate.session.end" => answered(&sessions::end(call, trail).await?),
+        "tracegate.session.end_all" => answered(&sessions::end_all(call, trail).await?),
         _ => Err(Refusal::UnknownEndpoint),
     }
 }

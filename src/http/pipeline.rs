@@ -10,11 +10,12 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{convert, handle, limited, own, signed};
+use super::{browser, changes, convert, handle, limited, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
+use crate::identity::IdentityError;
 use crate::limits::Reservation;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
@@ -78,8 +79,12 @@ async fn answer(
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
+                let unknown = matches!(refusal, Refusal::Unauthenticated(_));
                 match record_refusal(app, trail, &refusal).await {
-                    Ok(()) => refusal.into_reply(&decision_id, shape),
+                    Ok(()) => {
+                        let reply = refusal.into_reply(&decision_id, shape);
+                        if unknown { browser::for_browsers(app, &request, reply) } else { reply }
+                    }
                     Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }
             }
@@ -128,6 +133,7 @@ async fn run(
     };
     let caller = match identified {
         Ok(caller) => caller,
+        Err(IdentityError::Refused { .. }) if browser::starts_over(&head) => None,
         Err(error) => {
             if let Some(known) = app.identity.claimed(&head.headers).await {
                 trail.claimed(&known);
@@ -171,7 +177,11 @@ async fn run(
             trail.decision(&decision);
             let caller = caller.as_ref();
             let open = own::Open { app, caller, operation: &operation.name, head, stream, length };
-            return Ok(Answer::Recorded(own::open(open, trail).await?));
+            let reply = own::open(open, trail).await?;
+            // A page that asks somebody to sign in or out tells and changes nothing, and anybody can ask for
+            // it as fast as he likes.
+            let tells = operation.mutates || !trail.is_of_a_stranger();
+            return Ok(if tells { Answer::Recorded(reply) } else { Answer::Unrecorded(reply) });
         }
         return public(app, backend, head, &matched, trail).await;
     }
@@ -198,6 +208,10 @@ async fn run(
     }
     refuse_other_workspaces(&head.headers)?;
     refuse_other_sites(app, &head)?;
+    browser::prove_own_page(app, caller, &head, operation.mutates)?;
+    if let Some(entered) = app.enroll(&app.policy.view()?, caller).await? {
+        changes::settle(app, trail, entered).await?;
+    }
     for key in ["path", "artifact_path", "artifact_file_path", "artifact_directory_path"] {
         if let Some(path) = head.query.one(key)? {
             crate::app::roots::segments(path)?;

@@ -1,5 +1,6 @@
 //! Identification as callers meet it: over a real store, with an issuer that answers real HTTP.
 
+mod browsers;
 mod issuer_server;
 mod jwts;
 mod keys;

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::administrators::keep_an_administrator;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
-use super::{Store, rows};
+use super::{Store, rows, sessions};
 use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
 
@@ -102,6 +102,9 @@ impl Store {
             .execute(&mut *policy.transaction)
             .await?;
         keep_an_administrator(&mut policy.transaction, before).await?;
+        if !active {
+            sessions::end_with_principal(&mut policy.transaction, principal, now).await?;
+        }
         policy.edit(PolicyEdit::Principal { principal: principal.clone(), active });
         policy.commit(by, now, action, state(was_active), state(active)).await
     }

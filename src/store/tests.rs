@@ -14,6 +14,7 @@ mod ownership;
 mod picture;
 mod policy;
 mod reading;
+mod sessions;
 mod tokens;
 
 use sqlx::{AssertSqlSafe, Connection};
