@@ -1,6 +1,6 @@
 """Limits as clients meet them: MLflow's SDK waits and loses nothing, an exporter is told, both by the same limits.
 
-In both modes: what an experiment holds is counted by a real MLflow's own query, or by Tracegate's store.
+In every mode: what an experiment holds is counted by a real MLflow's own query, or by Tracegate's store on SQLite or PostgreSQL.
 """
 
 import concurrent.futures
@@ -13,7 +13,7 @@ import pytest
 
 from harness import processes, wire
 
-pytestmark = [pytest.mark.gate, pytest.mark.both_modes]
+pytestmark = [pytest.mark.gate, pytest.mark.every_store]
 
 LIMITS = "/api/tracegate/v1/limits"
 
