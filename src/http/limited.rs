@@ -19,14 +19,17 @@ pub(super) async fn count(call: &Call<'_>) -> Result<(), Refusal> {
     let experiments: BTreeSet<Securable> =
         named.filter(|securable| securable.kind == SecurableKind::Experiment).cloned().collect();
     let experiments: Vec<Securable> = experiments.into_iter().collect();
-    // Whoever acts for others would otherwise have the allowance of each of them.
-    let callers = std::iter::successors(Some(call.caller), |one: &&Caller| one.actor.as_deref());
-    let principals: BTreeSet<&Principal> = callers.map(|caller| &caller.principal).collect();
-    let principals: Vec<&Principal> = principals.into_iter().collect();
-    match limits.admit_call(&principals, &experiments).await? {
+    match limits.admit_call(&involved(call.caller), &experiments).await? {
         None => Ok(()),
         Some(over) => Err(refusal(call, &over)),
     }
+}
+
+/// Who calls and on whose behalf, each once. Whoever acts for others would otherwise have the allowance of each.
+fn involved(caller: &Caller) -> Vec<&Principal> {
+    let callers = std::iter::successors(Some(caller), |one: &&Caller| one.actor.as_deref());
+    let principals: BTreeSet<&Principal> = callers.map(|caller| &caller.principal).collect();
+    principals.into_iter().collect()
 }
 
 /// What making room for traces came to.
@@ -85,4 +88,27 @@ fn refusal(call: &Call<'_>, over: &Over) -> Refusal {
         key.name.as_str()
     );
     Refusal::Limited { code, message, retry_after_ms: over.retry_after_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::{Proof, Scheme};
+
+    #[test]
+    fn a_call_on_behalf_of_somebody_counts_for_both() {
+        let caller = |principal: &str| {
+            let proof = Proof { scheme: Scheme::Token, credential: "t".to_owned() };
+            Caller::new(principal.parse().unwrap(), Vec::new(), proof)
+        };
+        let mut user = caller("user:ann");
+        assert_eq!(involved(&user).len(), 1);
+        user.actor = Some(Arc::new(caller("service_principal:agent")));
+        let names: Vec<String> = involved(&user).into_iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        user.actor = Some(Arc::new(caller("user:ann")));
+        assert_eq!(involved(&user).len(), 1, "nobody counts twice");
+    }
 }

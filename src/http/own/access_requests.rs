@@ -333,3 +333,50 @@ pub(super) fn opened(call: &Call<'_>, context: &str, token: &str) -> Result<Stri
     opened
         .ok_or_else(|| Malformed::new("query parameter `after`", "is not a token of an earlier page").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::access::{Proof, Scheme};
+    use crate::clock::UnixMillis;
+
+    fn caller(principal: &str) -> Caller {
+        let proof = Proof { scheme: Scheme::Token, credential: "t".to_owned() };
+        Caller::new(principal.parse().unwrap(), Vec::new(), proof)
+    }
+
+    #[test]
+    fn who_asked_is_involved_also_behind_somebody_on_whose_behalf_it_calls() {
+        let request = AccessRequest {
+            id: "r".to_owned(),
+            principal: "service_principal:agent".parse().unwrap(),
+            securable: "experiment:1".parse().unwrap(),
+            privilege: "CAN_EDIT".to_owned(),
+            reason: "because of a test".to_owned(),
+            duration_ms: None,
+            asked_at: UnixMillis(0),
+            state: RequestState::Pending,
+            decided_by: None,
+            decided_at: None,
+            decision_reason: None,
+            grant_id: None,
+        };
+        let mut manager = caller("user:manager");
+        assert!(!involves(&manager, &request));
+        manager.actor = Some(Arc::new(caller("service_principal:agent")));
+        assert!(involves(&manager, &request));
+        assert!(involves(&caller("service_principal:agent"), &request));
+    }
+
+    #[test]
+    fn reasons_are_said_and_cannot_forge_lines() {
+        assert_eq!(readable("reason", "  on call this week ", 10).unwrap(), "on call this week");
+        for bad in ["because  ", "on call\nuser:root approved", &"x".repeat(501)] {
+            assert!(readable("reason", bad, 10).is_err(), "{bad}");
+        }
+        assert!(duration(Some(0)).is_err() && duration(Some(MOST_MINUTES + 1)).is_err());
+        assert_eq!(duration(Some(2)).unwrap(), Some(120_000));
+    }
+}
