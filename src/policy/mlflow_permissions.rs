@@ -110,11 +110,8 @@ impl ResourceType {
     fn concerns(self, privilege: Privilege) -> bool {
         match self {
             Self::Workspace => true,
-            Self::Experiment => {
-                !is_of_models(privilege)
-                    && privilege.applies_to(SecurableKind::Experiment)
-                    && !privilege.applies_to(SecurableKind::Warehouse)
-            }
+            // Levels have privileges of warehouses too, which are no part of any experiment.
+            Self::Experiment => !is_of_models(privilege) && privilege.applies_to(SecurableKind::Experiment),
             Self::RegisteredModel | Self::Prompt => is_of_models(privilege),
         }
     }
