@@ -22,8 +22,16 @@ const NARROWED: [(&str, &str); 5] = [
     ("model_version.search", "model_versions"),
     ("scorer.online_configs", "configs"),
 ];
-/// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+/// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
+const ABOUT_ONESELF: [&str; 7] = [
+    "tracegate.whoami",
+    "scim.me",
+    "scim.config",
+    "scim.types",
+    "scim.schemas",
+    "permissions.levels",
+    "permissions.levels_of_path",
+];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -143,6 +151,7 @@ fn path_parameter(name: &str) -> &'static str {
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",
+        "kind" => "experiments",
         "path" | "artifact_path" => "a/b",
         "name" => "server",
         _ => "anything",
