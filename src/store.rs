@@ -21,10 +21,9 @@
 //! # }
 //! ```
 
-mod administrators;
 mod access_requests;
 mod access_reviews;
-mod accounts;
+mod administrators;
 mod apply;
 pub mod audit_index;
 mod change;
@@ -62,7 +61,6 @@ pub use access_requests::{
     WAITS_MS,
 };
 pub use access_reviews::AccessReview;
-pub use accounts::Account;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;

@@ -5,6 +5,7 @@ CREATE TABLE directory (
     principal TEXT NOT NULL UNIQUE REFERENCES principals (id),
     display_name TEXT,
     external_id TEXT,
+    description TEXT,
     attributes TEXT NOT NULL DEFAULT '{}',
     changed_at_ms BIGINT NOT NULL
 );

@@ -1,8 +1,8 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
-mod api_page;
 mod access_requests;
 mod access_reviews;
+mod api_page;
 mod audit;
 mod audit_export;
 mod audit_review;

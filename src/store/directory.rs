@@ -4,6 +4,7 @@
 //! same name has another one.
 
 mod delete;
+mod rename;
 mod write;
 
 use serde_json::{Map, Value, json};
@@ -26,27 +27,51 @@ pub struct Profile {
     pub attributes: Map<String, Value>,
 }
 
+impl Profile {
+    /// What it says, without saying it.
+    fn fields(&self) -> Vec<&str> {
+        let own = [("display_name", &self.display_name), ("external_id", &self.external_id)];
+        let own = own.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+        own.chain(self.attributes.keys().map(String::as_str)).collect()
+    }
+
+    /// What it says otherwise than another.
+    fn differs_in(&self, other: &Self) -> Vec<String> {
+        let mut names: Vec<&str> = self.fields();
+        names.extend(other.fields());
+        names.sort_unstable();
+        names.dedup();
+        let same = |name: &str| match name {
+            "display_name" => self.display_name == other.display_name,
+            "external_id" => self.external_id == other.external_id,
+            _ => self.attributes.get(name) == other.attributes.get(name),
+        };
+        names.into_iter().filter(|name| !same(name)).map(str::to_owned).collect()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct DirectoryEntry {
     pub number: i64,
     pub principal: Principal,
     pub active: bool,
     pub profile: Profile,
+    /// What a group is for, in a sentence.
+    pub description: Option<String>,
     pub created_at: UnixMillis,
     pub changed_at: UnixMillis,
 }
 
 impl DirectoryEntry {
-    /// As it stands in records of changes.
+    /// As it stands in records of changes. Those cannot be erased, and who a person is must be: of what is said
+    /// of it they have the names alone.
     fn recorded(&self) -> Map<String, Value> {
-        let Profile { display_name, external_id, attributes } = &self.profile;
         let state = json!({
             "principal": self.principal,
             "number": self.number,
             "active": self.active,
-            "display_name": display_name,
-            "external_id": external_id,
-            "attributes": attributes,
+            "description": self.description,
+            "profile": self.profile.fields(),
         });
         if let Value::Object(state) = state { state } else { Map::new() }
     }
@@ -59,7 +84,8 @@ macro_rules! select_entries {
     ($end:literal) => {
         concat!(
             "SELECT directory.number, principals.id, principals.active, principals.created_at_ms, \
-             directory.display_name, directory.external_id, directory.attributes, directory.changed_at_ms \
+             directory.display_name, directory.external_id, directory.description, directory.attributes, \
+             directory.changed_at_ms \
              FROM principals JOIN directory ON directory.principal = principals.id \
              WHERE principals.deleted_at_ms IS NULL ",
             $end
@@ -206,6 +232,7 @@ fn read(row: &AnyRow) -> Result<DirectoryEntry, StoreError> {
             external_id: row.try_get("external_id")?,
             attributes,
         },
+        description: row.try_get("description")?,
         created_at: rows::time(row, "created_at_ms")?,
         changed_at: rows::time(row, "changed_at_ms")?,
     })

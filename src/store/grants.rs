@@ -235,20 +235,6 @@ pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Resul
     Ok(Some(old))
 }
 
-/// Removes every grant to a principal, and answers what they were.
-pub(super) async fn remove_all_of(
-    policy: &mut PolicyTransaction,
-    principal: &Principal,
-) -> Result<Vec<Grant>, StoreError> {
-    let old = sqlx::query(concat!("DELETE FROM grants WHERE principal = $1 RETURNING ", columns!()))
-        .bind(principal.to_string())
-        .fetch_all(&mut *policy.transaction)
-        .await?;
-    let old: Vec<Grant> = old.iter().map(read).collect::<Result<_, _>>()?;
-    old.iter().for_each(|grant| policy.edit(PolicyEdit::Revoke(grant.rule())));
-    Ok(old)
-}
-
 /// Makes every grant to one principal one to another, who has none; the grants keep their ids.
 pub(super) async fn hand_over(
     policy: &mut PolicyTransaction,

@@ -1,7 +1,6 @@
 //! One suite over both databases: whatever the store promises, it promises on SQLite and on PostgreSQL.
 
 mod access;
-mod accounts;
 mod apply;
 mod claims;
 mod concurrency;

@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 from databricks.sdk import WorkspaceClient
+from databricks.sdk.core import Config
 from databricks.sdk.errors import BadRequest, DatabricksError, NotFound, PermissionDenied, ResourceConflict
 from databricks.sdk.service import iam, ml
 
@@ -21,7 +22,8 @@ def client(gate):
     def get(who=None, token=None):
         token = token or gate.tokens[who]
         if token not in kept:
-            kept[token] = WorkspaceClient(host=gate.url, token=token, auth_type="pat", retry_timeout_seconds=20)
+            config = Config(host=gate.url, token=token, auth_type="pat", retry_timeout_seconds=20)
+            kept[token] = WorkspaceClient(config=config)
         return kept[token]
 
     return get
@@ -174,10 +176,10 @@ class TestPermissions:
         answer = experiments.set_permissions(experiment, access_control_list=[entry])
         assert answer.object_id == f"/experiments/{experiment}" and answer.object_type == "mlflowExperiment"
         assert len(carol.run("search_traces", experiment_ids=[experiment]).value) == 1
-        carol.run("write_trace", experiment_id=experiment).assert_refused()
+        carol.run("create_run", experiment_id=experiment).assert_refused()
         entry.permission_level = ml.ExperimentPermissionLevel.CAN_EDIT
         experiments.update_permissions(experiment, access_control_list=[entry])
-        carol.run("write_trace", experiment_id=experiment).value
+        carol.run("create_run", experiment_id=experiment).value
         experiments.set_permissions(experiment, access_control_list=[])
         carol.run("search_traces", experiment_ids=[experiment]).assert_refused()
 

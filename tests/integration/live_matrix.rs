@@ -23,11 +23,17 @@ const NARROWED: [(&str, &str); 6] = [
     ("scorer.online_configs", "configs"),
     ("tracegate.access_request.list", "requests"),
 ];
-/// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 6] = [
+/// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
+const ABOUT_ONESELF: [&str; 12] = [
     "tracegate.whoami",
     "tracegate.access_request.create",
     "browser.account",
+    "scim.me",
+    "scim.config",
+    "scim.types",
+    "scim.schemas",
+    "permissions.levels",
+    "permissions.levels_of_path",
     "mlflow_auth.users.list",
     "mlflow_auth.users.current",
     "mlflow_auth.users.current.permissions",
@@ -174,6 +180,7 @@ fn path_parameter(name: &str) -> &'static str {
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",
+        "kind" => "experiments",
         "path" | "artifact_path" => "a/b",
         "name" => "server",
         _ => "anything",

@@ -11,7 +11,7 @@ use crate::http::call::Call;
 use crate::http::error::Refusal;
 use crate::policy::mlflow_permissions::{Row, rows};
 use crate::policy::{Snapshot, View};
-use crate::store::Account;
+use crate::store::DirectoryEntry as Account;
 
 /// What is needed to tell of some or of all users and roles, as of one moment.
 pub(super) struct Directory {
@@ -31,9 +31,10 @@ impl Directory {
     /// All of them; for who may see others, since it takes as long as there are many.
     pub async fn read(call: &Call<'_>) -> Result<Self, Refusal> {
         let mut directory = Self::empty(call).await?;
-        let accounts = call.app.store.accounts(directory.now).await?;
-        directory.accounts =
-            accounts.into_iter().map(|account| (account.principal.clone(), account)).collect();
+        for kind in [PrincipalKind::User, PrincipalKind::Group] {
+            let accounts = call.app.store.directory(kind).await?.into_iter();
+            directory.accounts.extend(accounts.map(|account| (account.principal.clone(), account)));
+        }
         for grant in call.app.store.grants(None, None).await? {
             directory.grants.entry(grant.grant.principal.clone()).or_default().push(grant);
         }
@@ -50,7 +51,7 @@ impl Directory {
         let mut concerned = closure(&directory.snapshot, principal, asserted);
         concerned.insert(principal.clone());
         for one in concerned {
-            if let Some(account) = call.app.store.account(&one, directory.now).await? {
+            if let Some(account) = call.app.store.directory_of(&one).await? {
                 directory.accounts.insert(one.clone(), account);
             }
             let grants = call.app.store.grants(Some(&one), None).await?;

@@ -159,7 +159,7 @@ pub(super) async fn revoke(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 async fn known(call: &Call<'_>, name: &str) -> Result<Principal, Refusal> {
     let missing = || Refusal::NotFound(format!("user `{}` does not exist", shown(name)));
     let user = Principal::user(name).map_err(|_| missing())?;
-    match call.app.store.account(&user, call.app.clock.now()).await? {
+    match call.app.store.directory_of(&user).await? {
         Some(_) => Ok(user),
         None => Err(missing()),
     }

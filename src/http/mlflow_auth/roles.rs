@@ -8,12 +8,13 @@ use super::{
     DIRECT_ROLE, WORKSPACE, already_there, asked, demand_administrator, demand_identities, demand_sight_of,
     nothing, sees_others,
 };
-use crate::access::{PolicyChange, Principal, Privilege, Securable};
+use crate::access::{Principal, Privilege, Securable};
 use crate::http::call::Call;
 use crate::http::changes::settle;
 use crate::http::error::Refusal;
+use crate::http::governors;
 use crate::http::trail::Trail;
-use crate::store::Wanted;
+use crate::store::{StoreError, Wanted, Wish};
 use crate::wire::Malformed;
 
 /// Characters of a role's description, as MLflow keeps it.
@@ -64,32 +65,24 @@ pub(super) async fn create(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     }
     let description = described(call)?;
     let (app, by) = (call.app, call.caller.principal.to_string());
-    let (opened, fresh) = app.store.open_account(&group, &by, app.clock.now()).await?;
-    settle(app, trail, opened).await?;
-    if !fresh {
-        return Err(already_there(format!("role `{}` exists already", group.name)));
-    }
-    if let Some(text) = description {
-        describe(call, trail, &group, &text).await?;
-    }
+    let wish = Wish { description, ..Wish::of(group.clone()) };
+    let created = match app.store.create_principal(&wish, &by, app.clock.now()).await {
+        Err(StoreError::Exists(_)) => return Err(taken(&group)),
+        other => other?,
+    };
+    settle(app, trail, created).await?;
     told(call, &group).await
 }
 
 async fn describe(call: &Call<'_>, trail: &Trail, group: &Principal, text: &str) -> Result<(), Refusal> {
-    let (app, now) = (call.app, call.app.clock.now());
-    let missing = || Refusal::NotFound(format!("role `{}` does not exist", group.name));
-    let account = app.store.account(group, now).await?.ok_or_else(missing)?;
-    if account.description.as_deref() == Some(text) {
-        return Ok(());
-    }
-    app.store.describe_account(account.number, text, now).await?;
-    let change = PolicyChange {
-        action: "group.describe".to_owned(),
-        before: json!({ "group": group, "description": account.description }),
-        after: json!({ "group": group, "description": text }),
-    };
-    trail.policy_change(change, app.policy.version()).await?;
-    Ok(())
+    let (app, by) = (call.app, call.caller.principal.to_string());
+    let wish = Wish { description: Some(text.to_owned()), ..Wish::of(group.clone()) };
+    let change = app.store.change_principal(&wish, &by, app.clock.now()).await?;
+    settle(app, trail, change).await
+}
+
+fn taken(group: &Principal) -> Refusal {
+    already_there(format!("role `{}` exists already", group.name))
 }
 
 async fn told(call: &Call<'_>, group: &Principal) -> Result<Value, Refusal> {
@@ -142,10 +135,10 @@ pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     let mut group = changeable(call, number).await?;
     if let Some(to) = renamed.filter(|to| *to != group) {
         let (app, by) = (call.app, call.caller.principal.to_string());
-        if app.store.account(&to, app.clock.now()).await?.is_some() {
-            return Err(already_there(format!("role `{}` exists already", to.name)));
-        }
-        let change = app.store.rename_group(&group, &to, &by, app.clock.now()).await?;
+        let change = match app.store.rename_group(&group, &to, &by, app.clock.now()).await {
+            Err(StoreError::Exists(_)) => return Err(taken(&to)),
+            other => other?,
+        };
         settle(app, trail, change).await?;
         group = to;
     }
@@ -171,7 +164,8 @@ pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     let number = asked::number(call, "role_id")?;
     let group = changeable(call, number).await?;
     let (app, by) = (call.app, call.caller.principal.to_string());
-    let change = app.store.delete_account(&group, &by, app.clock.now()).await?;
+    let change =
+        governors::store_for(call, &[&group])?.delete_principal(&group, &by, app.clock.now()).await?;
     settle(app, trail, change).await?;
     Ok(nothing())
 }

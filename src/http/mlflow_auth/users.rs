@@ -12,8 +12,9 @@ use crate::access::{Principal, Scheme};
 use crate::http::call::Call;
 use crate::http::changes::settle;
 use crate::http::error::Refusal;
+use crate::http::governors;
 use crate::http::trail::Trail;
-use crate::store::Wanted;
+use crate::store::{StoreError, Wanted, Wish};
 use crate::wire::Malformed;
 
 /// `POST users/create`
@@ -25,15 +26,16 @@ pub(super) async fn create(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     }
     let user = Principal::user(&name)?;
     let (app, by) = (call.app, call.caller.principal.to_string());
-    if app.store.account(&user, app.clock.now()).await?.is_some() {
-        return Err(already_there(format!("user `{name}` exists already")));
+    let taken = || already_there(format!("user `{name}` exists already"));
+    if app.store.directory_of(&user).await?.is_some() {
+        return Err(taken());
     }
     let hash = super::passwords::hashed(call, &password).await?;
-    let (opened, fresh) = app.store.open_account(&user, &by, app.clock.now()).await?;
-    settle(app, trail, opened).await?;
-    if !fresh {
-        return Err(already_there(format!("user `{name}` exists already")));
-    }
+    let created = match app.store.create_principal(&Wish::of(user.clone()), &by, app.clock.now()).await {
+        Err(StoreError::Exists(_)) => return Err(taken()),
+        other => other?,
+    };
+    settle(app, trail, created).await?;
     super::passwords::put(call, trail, &user, &hash).await?;
     let (directory, _) = Directory::about_user(call, &name).await?;
     Ok(json!({ "user": directory.user_json(directory.user(&name)?) }))
@@ -69,7 +71,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Value, Refusal> {
 /// `GET users/current`. MLflow's pages offer to change a password only if one was used.
 pub(super) async fn current(call: &Call<'_>) -> Result<Value, Refusal> {
     let caller = call.caller;
-    let account = call.app.store.account(&caller.principal, call.app.clock.now()).await?;
+    let account = call.app.store.directory_of(&caller.principal).await?;
     Ok(json!({
         "user": {
             "id": account.map_or(0, |account| account.number),
@@ -129,7 +131,8 @@ pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
         demand_administrator(call)?;
     }
     let (app, by) = (call.app, call.caller.principal.to_string());
-    let change = app.store.delete_account(&user, &by, app.clock.now()).await?;
+    let store = governors::store_for(call, &[&user])?;
+    let change = store.delete_principal(&user, &by, app.clock.now()).await?;
     app.identity.forget();
     settle(app, trail, change).await?;
     Ok(nothing())

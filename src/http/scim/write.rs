@@ -180,7 +180,7 @@ async fn wish(
         _ => None,
     };
     let active = sent.get("active").and_then(Value::as_bool).filter(|_| kind != Kind::Group);
-    Ok(Wish { principal, active, profile: Some(profile), members })
+    Ok(Wish { active, profile: Some(profile), members, ..Wish::of(principal) })
 }
 
 /// The members that ids name.

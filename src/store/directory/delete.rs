@@ -31,11 +31,7 @@ impl Store {
         by: &str,
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
-        if principal.kind == PrincipalKind::Group
-            && [Principal::ADMINS, Principal::USERS].contains(&principal.name.as_str())
-        {
-            return Err(StoreError::Refused(format!("`{principal}` is always there and cannot be deleted")));
-        }
+        refuse_built_in(principal)?;
         let mut policy = self.begin_policy().await?;
         let administrators = self.administrators(&mut policy.transaction, now).await?;
         let mut before = entry_of(&mut policy.transaction, principal, now).await?.recorded();
@@ -52,6 +48,18 @@ impl Store {
         before.insert("ended".to_owned(), gone.ended);
         let after = json!({ "principal": principal, "deleted_at_ms": now });
         policy.commit(by, now, "principal.delete", Value::Object(before), after).await
+    }
+}
+
+/// The two groups that Tracegate itself knows stay under their names.
+pub(super) fn refuse_built_in(principal: &Principal) -> Result<(), StoreError> {
+    let built_in = principal.kind == PrincipalKind::Group
+        && [Principal::ADMINS, Principal::USERS].contains(&principal.name.as_str());
+    match built_in {
+        true => Err(StoreError::Refused(format!(
+            "`{principal}` is always there: it can neither be deleted nor get another name"
+        ))),
+        false => Ok(()),
     }
 }
 

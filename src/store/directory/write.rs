@@ -8,7 +8,7 @@ use super::super::administrators::keep_an_administrator;
 use super::super::apply::bulk;
 use super::super::change::{Change, PolicyTransaction};
 use super::super::error::StoreError;
-use super::super::{Store, groups, principals, rows};
+use super::super::{Store, groups, principals, rows, sessions};
 use super::{DirectoryEntry, Profile, delete, entry_of};
 use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
@@ -19,13 +19,14 @@ pub struct Wish {
     pub principal: Principal,
     pub active: Option<bool>,
     pub profile: Option<Profile>,
+    pub description: Option<String>,
     /// Of a group: exactly these.
     pub members: Option<BTreeSet<Principal>>,
 }
 
 impl Wish {
     pub fn of(principal: Principal) -> Self {
-        Self { principal, active: None, profile: None, members: None }
+        Self { principal, active: None, profile: None, description: None, members: None }
     }
 }
 
@@ -38,33 +39,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         let mut policy = self.begin_policy().await?;
-        let name = wish.principal.to_string();
-        let row = sqlx::query("SELECT deleted_at_ms FROM principals WHERE id = $1")
-            .bind(&name)
-            .fetch_optional(&mut *policy.transaction)
-            .await?;
-        match row {
-            None => {
-                principals::ensure(&mut policy, &wish.principal, by, now).await?;
-            }
-            Some(row) if rows::optional_time(&row, "deleted_at_ms")?.is_none() => {
-                return Err(StoreError::Exists(name));
-            }
-            Some(_) => {
-                // What was written beside its deletion, at the same moment, goes now.
-                delete::strip(&mut policy, &wish.principal, now).await?;
-                sqlx::query(
-                    "UPDATE principals SET active = 1, deleted_at_ms = NULL, created_at_ms = $1, \
-                     created_by = $2 WHERE id = $3",
-                )
-                .bind(now.0)
-                .bind(by)
-                .bind(&name)
-                .execute(&mut *policy.transaction)
-                .await?;
-                policy.edit(PolicyEdit::Principal { principal: wish.principal.clone(), active: true });
-            }
-        }
+        open(&mut policy, &wish.principal, by, now).await?;
         let fresh = entry_of(&mut policy.transaction, &wish.principal, now).await?;
         let done = fulfil(&mut policy, wish, &fresh, by, now).await?;
         policy.commit(by, now, "principal.create", json!(null), done.after).await
@@ -89,6 +64,43 @@ impl Store {
             policy.unchanged(ACTION, done.after).await
         }
     }
+}
+
+/// Enters somebody who is not there, or no longer.
+pub(super) async fn open(
+    policy: &mut PolicyTransaction,
+    principal: &Principal,
+    by: &str,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let name = principal.to_string();
+    let row = sqlx::query("SELECT deleted_at_ms FROM principals WHERE id = $1")
+        .bind(&name)
+        .fetch_optional(&mut *policy.transaction)
+        .await?;
+    match row {
+        None => {
+            principals::ensure(policy, principal, by, now).await?;
+        }
+        Some(row) if rows::optional_time(&row, "deleted_at_ms")?.is_none() => {
+            return Err(StoreError::Exists(name));
+        }
+        Some(_) => {
+            // What was written beside its deletion, at the same moment, goes now.
+            delete::strip(policy, principal, now).await?;
+            sqlx::query(
+                "UPDATE principals SET active = 1, deleted_at_ms = NULL, created_at_ms = $1, \
+                 created_by = $2 WHERE id = $3",
+            )
+            .bind(now.0)
+            .bind(by)
+            .bind(&name)
+            .execute(&mut *policy.transaction)
+            .await?;
+            policy.edit(PolicyEdit::Principal { principal: principal.clone(), active: true });
+        }
+    }
+    Ok(())
 }
 
 struct Done {
@@ -119,6 +131,9 @@ async fn fulfil(
             .execute(&mut *policy.transaction)
             .await?;
         policy.edit(PolicyEdit::Principal { principal: wish.principal.clone(), active });
+        if !active {
+            sessions::end_with_principal(&mut policy.transaction, &wish.principal, now).await?;
+        }
         next.active = active;
         changed = true;
     }
@@ -137,7 +152,23 @@ async fn fulfil(
         next.profile = profile.clone();
         changed = true;
     }
+    if let Some(description) =
+        wish.description.as_ref().filter(|text| entry.description.as_ref() != Some(*text))
+    {
+        sqlx::query("UPDATE directory SET description = $1, changed_at_ms = $2 WHERE principal = $3")
+            .bind(description)
+            .bind(now.0)
+            .bind(wish.principal.to_string())
+            .execute(&mut *policy.transaction)
+            .await?;
+        next.description = Some(description.clone());
+        changed = true;
+    }
     let (mut before, mut after) = (entry.recorded(), next.recorded());
+    let differing = entry.profile.differs_in(&next.profile);
+    if !differing.is_empty() {
+        after.insert("profile_changed".to_owned(), json!(differing));
+    }
     if let Some(members) = &wish.members {
         let (left, joined) = set_members(policy, &wish.principal, members, by, now).await?;
         changed |= !left.is_empty() || !joined.is_empty();

@@ -248,3 +248,60 @@ async fn of_two_calls_that_each_take_one_of_the_last_two_administrators_one_is_r
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_renamed_group_keeps_number_grants_and_members_and_its_old_name_is_nothing() {
+    on_both(async |database| {
+        let store = database.open().await;
+        let (old, new) = (group("analysts"), group("readers"));
+        store.add_member(&old, &user("ann"), BY, NOW).await.unwrap();
+        store.add_member(&group("staff"), &old, BY, NOW).await.unwrap();
+        let grant = NewGrant {
+            principal: old.clone(),
+            securable: "experiment:1".parse().unwrap(),
+            privilege: "CAN_READ".to_owned(),
+            effect: Effect::Allow,
+            reason: None,
+            expires_at: None,
+        };
+        let (granted, _) = store.add_grant(&grant, BY, NOW).await.unwrap();
+        let wish = Wish { description: Some("who reads".to_owned()), ..Wish::of(old.clone()) };
+        store.change_principal(&wish, BY, NOW).await.unwrap();
+        let before = store.directory_of(&old).await.unwrap().unwrap();
+        store.rename_group(&old, &new, BY, NOW).await.unwrap();
+        let after = store.grants(Some(&new), None).await.unwrap();
+        assert_eq!(after.iter().map(|grant| grant.id).collect::<Vec<_>>(), [granted.id]);
+        assert!(store.grants(Some(&old), None).await.unwrap().is_empty());
+        let entry = store.directory_of(&new).await.unwrap().unwrap();
+        assert_eq!((entry.number, entry.description.as_deref()), (before.number, Some("who reads")));
+        assert_eq!(store.directory_of(&old).await.unwrap(), None);
+        let mut members = store.policy().await.unwrap().memberships;
+        members.sort();
+        assert_eq!(members, [(new.clone(), user("ann")), (group("staff"), new.clone())]);
+        // A name that is taken is not taken over, and one that was given up is free; the built-in ones stay.
+        let taken = store.rename_group(&new, &group("staff"), BY, NOW).await;
+        assert!(matches!(taken, Err(StoreError::Exists(_))), "{taken:?}");
+        assert!(store.rename_group(&group("admins"), &group("x"), BY, NOW).await.is_err());
+        store.rename_group(&new, &old, BY, NOW).await.unwrap();
+        assert_eq!(store.directory_of(&old).await.unwrap().unwrap().number, before.number);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_directory_says_of_a_person_stands_in_no_record() {
+    on_both(async |database| {
+        let store = database.open().await;
+        let wish = Wish { profile: Some(named("Ann Archer")), ..Wish::of(user("u-1")) };
+        store.create_principal(&wish, BY, NOW).await.unwrap();
+        let wish = Wish { profile: Some(named("Ann Baker")), ..Wish::of(user("u-1")) };
+        store.change_principal(&wish, BY, NOW).await.unwrap();
+        store.delete_principal(&user("u-1"), BY, NOW).await.unwrap();
+        let changes = serde_json::to_string(&store.policy_changes(0, 100).await.unwrap()).unwrap();
+        for personal in ["Archer", "Baker", "a@b.c"] {
+            assert!(!changes.contains(personal), "{personal} in {changes}");
+        }
+        assert!(changes.contains("profile_changed") && changes.contains("display_name"));
+    })
+    .await;
+}
