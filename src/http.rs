@@ -10,6 +10,7 @@ mod handle;
 mod lookup;
 mod mlflow_auth;
 mod oauth;
+mod on_behalf;
 mod own;
 mod pages;
 mod permissions;

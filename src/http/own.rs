@@ -11,7 +11,8 @@ mod grants;
 mod openapi;
 mod policy;
 mod principals;
-mod tokens;
+pub(super) mod secrets;
+pub(super) mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::{convert, pages};
 use crate::access::{Caller, Check};
 use crate::app::App;
 use crate::backend::Backend;
+use crate::classify::{Access, Operation};
 use crate::policy::managing;
 use crate::store::audit_index::Subject;
 use crate::wire::{Body, BodyStream, Head, Headers, Reply};
@@ -49,12 +51,15 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.policy.plan" => policy::plan(call).await?,
         "tracegate.policy.apply" => policy::apply(call, trail).await?,
         "tracegate.policy.test" => policy::test(call).await?,
-        "tracegate.whoami" => explain::whoami(call)?,
+        "tracegate.whoami" => explain::whoami(call).await?,
         "tracegate.explain" => explain::explain(call).await?,
         "tracegate.policy.get" => explain::policy(call).await?,
         "tracegate.token.list" => tokens::list(call).await?,
         "tracegate.token.create" => tokens::create(call, trail).await?,
-        "tracegate.token.revoke" => tokens::revoke(call).await?,
+        "tracegate.token.revoke" => tokens::revoke(call, trail).await?,
+        "tracegate.secret.list" => secrets::list(call).await?,
+        "tracegate.secret.create" => secrets::create(call, trail).await?,
+        "tracegate.secret.revoke" => secrets::revoke(call, trail).await?,
         "tracegate.grant.list" => grants::list(call).await?,
         "tracegate.grant.create" => grants::create(call, trail).await?,
         "tracegate.grant.delete" => grants::delete(call, trail).await?,
@@ -125,6 +130,12 @@ impl Open<'_> {
 /// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
 pub(super) fn is_for_scoped(operation: &str) -> bool {
     matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+}
+
+/// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what
+/// policy decides of both. Never what a person gets or changes of his own by being himself.
+pub(super) fn is_for_actors(operation: &Operation) -> bool {
+    is_for_scoped(&operation.name) || operation.access == Access::Needs
 }
 
 /// Whether an operation that needs no caller is recorded.

@@ -29,6 +29,8 @@ pub(super) struct Trail {
     sight: Sight,
     /// Traces of which the caller may only see that they exist.
     listed: BTreeSet<String>,
+    /// What the record says beside the reason that the caller is told.
+    note: Option<String>,
     started: Instant,
 }
 
@@ -69,6 +71,7 @@ impl Trail {
             event,
             sight: Sight::Asked,
             listed: BTreeSet::new(),
+            note: None,
             started: Instant::now(),
         }
     }
@@ -165,6 +168,11 @@ impl Trail {
         self.event.decision = Verdict::Deny;
     }
 
+    /// What is for the record and not for the caller, such as what of a foreign token was wrong.
+    pub fn note(&mut self, note: String) {
+        self.note = Some(note);
+    }
+
     pub fn policy_version(&self) -> i64 {
         self.event.policy_version
     }
@@ -247,7 +255,10 @@ impl Trail {
         self.event.time = self.app.clock.now();
         self.event.outcome = outcome;
         self.event.status = Some(status);
-        self.event.reason = reason;
+        self.event.reason = match (reason, self.note.take()) {
+            (Some(reason), Some(note)) => Some(format!("{reason}: {note}")),
+            (reason, note) => reason.or(note),
+        };
         self.event.bytes_out = bytes_out;
         self.event.duration_us = self.elapsed_us();
         let ids = std::mem::take(&mut self.event.trace_ids);

@@ -13,7 +13,8 @@ use crate::config::identity::IssuerConfig;
 
 pub(super) struct Issuer {
     pub name: String,
-    audience: Vec<String>,
+    /// The audiences of callers' own tokens; empty where tokens are only to be exchanged.
+    pub audience: Vec<String>,
     algorithms: Vec<Algorithm>,
     keys: Keys,
 }
@@ -47,20 +48,26 @@ impl Issuer {
             }
             algorithms.push(algorithm);
         }
-        // Checked in the configuration too; an issuer without an audience would take anybody's tokens.
-        if config.audience.is_empty() || config.issuer.is_empty() {
-            return Err(wrong("needs an issuer and an audience".to_owned()));
+        // Checked in the configuration too.
+        if config.issuer.is_empty() {
+            return Err(wrong("needs an issuer".to_owned()));
         }
         Ok(Self { name: config.issuer.clone(), audience: config.audience.clone(), algorithms, keys })
     }
 
+    /// Verifies a token that must be for one of these audiences.
     pub async fn verify(
         &self,
         token: &str,
         header: &Header,
+        audience: &[String],
         now: UnixMillis,
         skew_ms: i64,
     ) -> Result<Verified, IdentityError> {
+        // Without an audience, anybody's tokens would do.
+        if audience.is_empty() {
+            return Err(IdentityError::refused("tokens of this issuer are not accepted here"));
+        }
         if !self.algorithms.contains(&header.alg) {
             return Err(IdentityError::refused("the token is signed with an algorithm that is not accepted"));
         }
@@ -70,7 +77,7 @@ impl Issuer {
         };
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.name]);
-        validation.set_audience(&self.audience);
+        validation.set_audience(audience);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         // Times are checked below, by the clock that was passed in.
         validation.validate_exp = false;
