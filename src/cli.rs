@@ -13,6 +13,7 @@ mod explain;
 mod policy;
 mod routes;
 mod serve;
+mod service_principal;
 mod times;
 mod token;
 
@@ -52,10 +53,20 @@ enum Command {
         json: bool,
     },
     /// Make, list and revoke tokens
-    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-seconds 86400")]
+    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-days 30\n  \
+        tracegate token create --name collector --scope CAN_INGEST@experiment:1")]
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// Make, list and revoke the secrets with which service principals get access tokens
+    #[command(
+        name = "service-principal",
+        after_help = "Example:\n  tracegate service-principal secret create agent --ttl-days 90"
+    )]
+    ServicePrincipal {
+        #[command(subcommand)]
+        command: service_principal::ServicePrincipalCommand,
     },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
@@ -86,6 +97,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
+        Command::ServicePrincipal { command } => service_principal::run(command),
         Command::Policy { command } => return policy::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),

@@ -14,6 +14,7 @@ mod issuer;
 mod jwt;
 mod mapping;
 mod public_key;
+mod redact;
 mod remote_keys;
 mod short_cache;
 mod tokens;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use error::IdentityError;
 pub use exchange::{Claimant, ExchangeError};
+pub use redact::without_secrets;
 pub use tokens::Wanted;
 
 use crate::access::{Caller, Principal};

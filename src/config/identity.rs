@@ -206,13 +206,13 @@ impl IdentityConfig {
             rule.validate(&format!("identity.federation[{index}]"), &self.issuers, problems);
         }
         for (index, issuer) in self.issuers.iter().enumerate() {
-            issuer.validate(&format!("identity.issuers[{index}]"), problems);
             if issuer.audience.is_empty() && self.federation.iter().all(|rule| rule.issuer != issuer.issuer) {
                 problems.push(format!(
                     "`identity.issuers[{index}].audience` is missing; set it to the `aud` claim that the issuer \
                      gives for Tracegate, or name the issuer in `[[identity.federation]]`"
                 ));
             }
+            issuer.validate(&format!("identity.issuers[{index}]"), problems);
             if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
                 problems.push(format!("`identity.issuers[{index}].issuer` is listed twice; keep one"));
             }

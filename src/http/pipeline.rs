@@ -15,6 +15,7 @@ use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
+use crate::identity::without_secrets;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
@@ -73,7 +74,9 @@ async fn answer(
                 Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
             },
             Err(refusal) => {
-                tracing::info!(decision_id, status = refusal.status(), reason = %refusal, "refused");
+                let reason = refusal.to_string();
+                let reason = without_secrets(&reason);
+                tracing::info!(decision_id, status = refusal.status(), %reason, "refused");
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
@@ -119,7 +122,7 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     // Canonical: one reading, or a 400.
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
-    trail.path(head.path.to_encoded());
+    trail.path(&head.path.to_encoded());
     let classified = app.manifest.classify(head.method, &head.path);
     let reads_credentials =
         matches!(&classified, Ok(Some(matched)) if oauth::reads_credentials(&matched.operation.name));

@@ -12,6 +12,7 @@ use crate::access::{
     Principal, RequestContext, Sight, TraceId, Verdict,
 };
 use crate::app::App;
+use crate::identity::without_secrets;
 use crate::telemetry::CallLabels;
 use crate::wire::{Body, Reply};
 
@@ -96,8 +97,8 @@ impl Trail {
     }
 
     /// Where the request said it goes, once that has one reading.
-    pub fn path(&mut self, path: String) {
-        self.event.request.path = path;
+    pub fn path(&mut self, path: &str) {
+        self.event.request.path = without_secrets(path).into_owned();
     }
 
     pub fn bytes_in(&mut self, bytes: u64) {
@@ -259,6 +260,7 @@ impl Trail {
             (Some(reason), Some(note)) => Some(format!("{reason}: {note}")),
             (reason, note) => reason.or(note),
         };
+        self.event.reason = self.event.reason.take().map(|reason| without_secrets(&reason).into_owned());
         self.event.bytes_out = bytes_out;
         self.event.duration_us = self.elapsed_us();
         let ids = std::mem::take(&mut self.event.trace_ids);

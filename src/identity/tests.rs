@@ -1,5 +1,7 @@
 //! Identification as callers meet it: over a real store, with an issuer that answers real HTTP.
 
+mod attacks;
+mod exchange;
 mod issuer_server;
 mod jwts;
 mod keys;

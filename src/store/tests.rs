@@ -2,6 +2,7 @@
 
 mod apply;
 mod claims;
+mod client_secrets;
 mod concurrency;
 mod edits;
 mod feed;

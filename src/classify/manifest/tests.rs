@@ -49,7 +49,9 @@ fn the_manifest_covers_what_mlflow_serves_and_nothing_else() {
     assert_eq!(upstream.difference(&ours).collect::<Vec<_>>(), Vec::<&String>::new(), "not in the manifest");
     assert_eq!(ours.difference(&upstream).collect::<Vec<_>>(), Vec::<&String>::new(), "not in MLflow");
     for own in manifest.operations().iter().filter(|operation| operation.handling == Handling::Own) {
-        assert!(own.name.starts_with("tracegate."), "{}", own.name);
+        let family = own.name.split('.').next().unwrap();
+        let families = ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth"];
+        assert!(families.contains(&family), "{}", own.name);
     }
 }
 
@@ -136,7 +138,12 @@ fn only_these_are_public_or_refused() {
             "tracegate.live",
             "tracegate.ready",
             "tracegate.metrics",
-            "tracegate.openapi"
+            "tracegate.openapi",
+            "oauth.config",
+            "oauth.metadata",
+            "oauth.openid_metadata",
+            "oauth.authorize",
+            "oauth.token",
         ]
     );
     assert_eq!(

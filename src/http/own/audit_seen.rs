@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::audit::{latest, limit, needed, text, time, unreadable};
 use super::{Call, Refusal, object};
-use crate::store::audit_index::{AuditQuery, Level, ReadersOf, Subject};
+use crate::store::audit_index::{AuditQuery, Level, Reader, ReadersOf, Subject};
 use crate::wire::Malformed;
 
 /// The index answers with one row more than this when there are more.
@@ -37,7 +37,8 @@ pub(super) async fn seen(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
     let mut readers = index.readers(&of, level, since, until).await.map_err(unreadable)?;
     let truncated = readers.len() > MOST_READERS;
     readers.truncate(MOST_READERS);
-    let people: BTreeSet<&str> = readers.iter().map(|reader| reader.principal.as_str()).collect();
+    let both = |reader: &'_ Reader| [Some(reader.principal.clone()), reader.actor.clone()];
+    let people: BTreeSet<String> = readers.iter().flat_map(both).flatten().collect();
     Ok(object(json!({
         "people": people,
         "readers": readers,
