@@ -39,7 +39,8 @@ fn publish() -> Result<String, Failure> {
         for mut stream in listener.incoming().flatten() {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
-            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", JWKS.len());
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", JWKS.len());
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(JWKS.as_bytes()));
         }
     });
@@ -68,7 +69,12 @@ fn sign(issuer: &str, algorithm: Algorithm, audience: &str, number: usize) -> Re
 fn told(mut times: Vec<Duration>) -> Value {
     times.sort_unstable();
     let at = |share: f64| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a list")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a place in a list"
+        )]
         let place = ((times.len() - 1) as f64 * share) as usize;
         u64::try_from(times[place].as_nanos()).unwrap_or(u64::MAX)
     };

@@ -172,7 +172,7 @@ class TestClientCredentials:
             read(workspace, support_bot)
         assert "revoked" in str(ended.value)
         with pytest.raises(ValueError, match="invalid_client"):
-            client(gateway, client_id="pipeline", client_secret=made.secret)
+            client(gateway, client_id="pipeline", client_secret=made.secret).config.authenticate()
 
     def test_two_secrets_are_good_at_once_so_that_they_can_be_rotated(self, gateway, admin, support_bot):
         old, new = (admin.service_principal_secrets_proxy.create("pipeline") for _ in range(2))
@@ -187,7 +187,7 @@ class TestClientCredentials:
         said = set()
         for client_id, client_secret in [("pipeline", secret[:-1] + "x"), ("nobody", secret), ("deployer", secret)]:
             with pytest.raises(ValueError, match="invalid_client") as refused:
-                client(gateway, client_id=client_id, client_secret=client_secret)
+                client(gateway, client_id=client_id, client_secret=client_secret).config.authenticate()
             said.add(str(refused.value).split("(decision")[0])
         assert len(said) == 1
 
@@ -333,7 +333,7 @@ class TestScopedTokens:
         listed = json.loads(run("service-principal", "secret", "list", "pipeline", "--json"))["secrets"]
         run("service-principal", "secret", "revoke", "pipeline", listed[-1]["id"])
         with pytest.raises(ValueError, match="invalid_client"):
-            client(gateway, client_id="pipeline", client_secret=secret)
+            client(gateway, client_id="pipeline", client_secret=secret).config.authenticate()
 
 
 def test_discovery_makes_the_host_a_workspace(gateway):

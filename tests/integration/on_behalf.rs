@@ -186,7 +186,7 @@ async fn only_service_principals_that_may_act_act() {
     let principal = Principal::service_principal("agent").unwrap();
     let grants = gateway.app.store.grants(Some(&principal), None).await.unwrap();
     let act = grants.iter().find(|grant| grant.grant.privilege == "principal.act_for").unwrap();
-    let path = format!("/api/tracegate/v1/grants/{}", act.id);
+    let path = format!("/api/tracegate/v1/grants/{}", act.id.0);
     gateway.call(Who::Admin, Request::new("DELETE", &path)).await.expect(200);
     agent.for_whom("user:reader", experiment("1")).await.expect(403);
     agent.gateway.stop().await;

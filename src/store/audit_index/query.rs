@@ -174,21 +174,25 @@ impl Statement {
     /// database reads both from their ends and stops at the end of the page.
     fn of(query: &AuditQuery, limit: u32) -> (String, Vec<Bind>) {
         let mut statement = Self { conditions: Vec::new(), binds: Vec::new() };
-        let mut rows = statement.rows(query, "principal");
+        let (mut rows, k) = statement.rows(query, "principal");
+        let mut of = format!("{k}.");
         if query.principal.is_some() {
-            rows = format!("{rows} UNION ALL {}", statement.rows(query, "actor"));
+            let (acted, _) = statement.rows(query, "actor");
+            rows = format!("{rows} UNION ALL {acted}");
+            // Of both together only the names of what is selected are known.
+            of.clear();
         }
         let direction = match query.order {
             Order::NewestFirst => "DESC",
             Order::OldestFirst => "ASC",
         };
         let limit = statement.number(i64::from(limit));
-        let sql = format!("{rows} ORDER BY time_ms {direction}, id {direction} LIMIT {limit}");
+        let sql = format!("{rows} ORDER BY {of}time_ms {direction}, {of}id {direction} LIMIT {limit}");
         (sql, statement.binds)
     }
 
     /// What a page is taken from, for those whom the column `whose` names.
-    fn rows(&mut self, query: &AuditQuery, whose: &str) -> String {
+    fn rows(&mut self, query: &AuditQuery, whose: &str) -> (String, &'static str) {
         let (from, k) = self.filtered(query, whose);
         let beyond = if query.order == Order::NewestFirst { "<" } else { ">" };
         if let Some(after) = &query.after {
@@ -196,7 +200,7 @@ impl Statement {
             self.conditions.push(format!("({k}.time_ms, {k}.id) {beyond} ({time}, {id})"));
         }
         let conditions = self.r#where();
-        format!("SELECT {k}.id, {k}.time_ms, e.kind, e.hash, e.json FROM {from}{conditions}")
+        (format!("SELECT {k}.id AS id, {k}.time_ms AS time_ms, e.kind, e.hash, e.json FROM {from}{conditions}"), k)
     }
 
     fn count(query: &AuditQuery) -> (String, Vec<Bind>) {

@@ -90,10 +90,10 @@ impl Batch {
                 &["trace_id", "time_ms", "id", "level", "principal", "operation", "actor"],
                 [
                     Column::texts(),
+                    Column::numbers(),
+                    Column::numbers(),
+                    Column::numbers(),
                     Column::texts(),
-                    Column::numbers(),
-                    Column::numbers(),
-                    Column::numbers(),
                     Column::texts(),
                     Column::texts(),
                 ],
