@@ -23,7 +23,10 @@ const NARROWED: [(&str, &str); 5] = [
     ("scorer.online_configs", "configs"),
 ];
 /// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+const ABOUT_ONESELF: [&str; 3] =
+    ["tracegate.whoami", "oauth.personal_token.create", "oauth.personal_token.list"];
+/// What public operations answer that is not 200: what is not offered, and a form that was not sent.
+const PUBLIC_REFUSALS: [(&str, u16); 2] = [("oauth.authorize", 501), ("oauth.token", 400)];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -123,6 +126,7 @@ fn extras(operation: &str) -> Value {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }
         "tracegate.token.create" => json!({"principal": "user:admin"}),
+        "oauth.personal_token.delete" => json!({"token_id": "tok_1"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
         "tracegate.principal.active" => json!({"active": false}),
         _ => json!({}),
@@ -243,7 +247,9 @@ fn problem(
         return Some(format!("let {} {} through", request.method, request.target));
     }
     if operation.access == Access::Public {
-        return (answer.status != 200 && name != "tracegate.ready")
+        let refusal =
+            PUBLIC_REFUSALS.iter().find(|(known, _)| *known == name).map_or(200, |(_, status)| *status);
+        return (answer.status != refusal && name != "tracegate.ready")
             .then(|| format!("answered {}", answer.status));
     }
     if who == Who::Anonymous {

@@ -297,7 +297,7 @@ async fn secrets_are_for_those_who_manage_identities_and_for_service_principals(
         Request::post(path, &json!({})).send(gateway.address).await.expect(401);
     }
     let made = gateway
-        .call(Who::Admin, Request::post(databricks, &json!({ "lifetime": "3600s" })))
+        .call(Who::Admin, Request::post(databricks, &json!({ "lifetime": "7200s" })))
         .await
         .expect(200);
     let made = made.json();

@@ -200,7 +200,12 @@ impl Statement {
             self.conditions.push(format!("({k}.time_ms, {k}.id) {beyond} ({time}, {id})"));
         }
         let conditions = self.r#where();
-        (format!("SELECT {k}.id AS id, {k}.time_ms AS time_ms, e.kind, e.hash, e.json FROM {from}{conditions}"), k)
+        (
+            format!(
+                "SELECT {k}.id AS id, {k}.time_ms AS time_ms, e.kind, e.hash, e.json FROM {from}{conditions}"
+            ),
+            k,
+        )
     }
 
     fn count(query: &AuditQuery) -> (String, Vec<Bind>) {
