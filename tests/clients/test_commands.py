@@ -34,7 +34,7 @@ def as_json(done):
     return json.loads(done.stdout)
 
 
-COMMANDS = ["serve", "demo", "routes", "token", "policy", "audit", "explain"]
+COMMANDS = ["serve", "demo", "routes", "token", "service-principal", "policy", "audit", "explain"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
