@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use tracegate::clock::{Clock, SystemClock};
 use tracegate::config::identity::IssuerConfig;
 
 use crate::support::fake_mlflow::{A, run};
@@ -29,7 +30,7 @@ async fn gateway() -> Gateway {
 }
 
 fn claims(replaced: Value) -> Value {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock.now().0 / 1000;
     // `reader` may read experiment 1.
     let mut claims =
         json!({"iss": ISSUER, "aud": "tracegate", "sub": "reader", "exp": now + 600, "nbf": now - 600});

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use tracegate::clock::{Clock, SystemClock};
 
 use crate::support::fake_mlflow;
 use crate::support::fake_upstream::FakeUpstream;
@@ -87,7 +88,7 @@ fn start(data: &Path, upstream: &str) -> Said {
 }
 
 fn jwt(claims: Value) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemClock.now().0 / 1000;
     let mut all = json!({"iss": "https://people.example", "exp": now + 600, "jti": "known-by-this"});
     all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &all, &EncodingKey::from_secret(SHARED.as_bytes()))
