@@ -1,5 +1,6 @@
 //! Builds everything once from the configuration and holds it for every worker.
 
+mod access_tokens;
 mod enrolment;
 pub mod owners;
 mod policy_feed;

@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod routes;
 mod serve;
+mod service_principal;
 mod session;
 mod times;
 mod token;
@@ -57,7 +58,8 @@ enum Command {
         json: bool,
     },
     /// Make, list and revoke tokens
-    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-seconds 86400")]
+    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-days 30\n  \
+        tracegate token create --name collector --scope CAN_INGEST@experiment:1")]
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
@@ -67,6 +69,15 @@ enum Command {
     Session {
         #[command(subcommand)]
         command: session::SessionCommand,
+    },
+    /// Make, list and revoke the secrets with which service principals get access tokens
+    #[command(
+        name = "service-principal",
+        after_help = "Example:\n  tracegate service-principal secret create agent --ttl-days 90"
+    )]
+    ServicePrincipal {
+        #[command(subcommand)]
+        command: service_principal::ServicePrincipalCommand,
     },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
@@ -133,6 +144,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
         Command::Session { command } => session::run(command),
+        Command::ServicePrincipal { command } => service_principal::run(command),
         Command::Policy { command } => return policy::run(command),
         Command::Principal { command } => principal::run(command),
         Command::Group { command } => principal::run_group(command),

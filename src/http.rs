@@ -13,6 +13,7 @@ mod limited;
 mod lookup;
 mod mlflow_auth;
 mod oauth;
+mod on_behalf;
 mod own;
 mod pages;
 mod permissions;

@@ -5,10 +5,14 @@
 //! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`; without one, the cookie of
 //! a browser that signed in.
 
+mod attempts;
 mod browsers;
+mod client_secrets;
 mod cookies;
 mod credential;
 mod error;
+mod exchange;
+mod federation;
 mod fetch;
 mod issuer;
 mod jwt;
@@ -16,6 +20,7 @@ mod mapping;
 mod passwords;
 mod provider;
 mod public_key;
+mod redact;
 mod remote_keys;
 mod short_cache;
 mod tokens;
@@ -27,12 +32,15 @@ use std::sync::Arc;
 
 pub use browsers::{Answered, Begun, Browsers, Choice, Session, SignedIn};
 pub use error::IdentityError;
+pub use exchange::{Claimant, ExchangeError};
 pub use passwords::is_hash as is_password_hash;
+pub use redact::without_secrets;
+pub use tokens::Wanted;
 
 use crate::access::{Caller, Principal};
 use crate::clock::Clock;
 use crate::config::identity::IdentityConfig;
-use crate::store::{Store, TokenRecord};
+use crate::store::{ClientSecretRecord, Store, TokenRecord};
 use crate::wire::Headers;
 
 /// Identifies callers; share it behind an `Arc`.
@@ -42,8 +50,15 @@ pub struct Identity {
     /// Unless nobody may have a password.
     passwords: Option<passwords::Passwords>,
     browsers: Browsers,
+    secrets: client_secrets::ClientSecrets,
+    federation: federation::Federation,
+    attempts: attempts::Attempts,
+    standings: short_cache::ShortCache<Principal, Option<bool>>,
     store: Store,
     clock: Arc<dyn Clock>,
+    /// How long a new token or secret may live at most, if that is limited.
+    longest_days: Option<u64>,
+    access_token_ms: i64,
 }
 
 impl Identity {
@@ -52,21 +67,40 @@ impl Identity {
         store: Store,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
-        let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
+        let federation = federation::Federation::new(config)?;
+        // Checked in the configuration too.
+        for issuer in &config.issuers {
+            if issuer.audience.is_empty() && federation.audiences(&issuer.issuer).is_empty() {
+                let issuer = &issuer.issuer;
+                return Err(IdentityError::unavailable(format!("issuer `{issuer}`: needs an audience")));
+            }
+        }
+        let cache = config.token_cache_seconds;
+        let tokens = tokens::Tokens::new(store.clone(), clock.clone(), cache, federation.ids()).await?;
         let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
         let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
         if issuers.len() > 1 {
             tracing::info!("there are several issuers: whom two of them call by one name is one person here");
         }
-        let jwts = jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone());
-        let browsers = Browsers::new(config, issuers, store.clone(), clock.clone()).await?;
         let passwords = match config.passwords {
-            true => Some(
-                passwords::Passwords::new(store.clone(), clock.clone(), config.token_cache_seconds).await?,
-            ),
+            true => Some(passwords::Passwords::new(store.clone(), clock.clone(), cache).await?),
             false => None,
         };
-        Ok(Self { tokens, jwts, passwords, browsers, store, clock })
+        let access_token_ms = i64::try_from(config.access_token_seconds).unwrap_or(3600).saturating_mul(1000);
+        Ok(Self {
+            tokens,
+            jwts: jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone()),
+            passwords,
+            browsers: Browsers::new(config, issuers, store.clone(), clock.clone()).await?,
+            secrets: client_secrets::ClientSecrets::new(store.clone(), clock.clone()).await?,
+            federation,
+            attempts: attempts::Attempts::new(clock.clone()),
+            standings: short_cache::ShortCache::new(cache, clock.clone()),
+            store,
+            clock,
+            longest_days: config.token_max_days,
+            access_token_ms,
+        })
     }
 
     /// With the cookies of a gateway that browsers reach by this URL.
@@ -134,7 +168,60 @@ impl Identity {
         ttl_ms: Option<i64>,
         created_by: &str,
     ) -> Result<(String, TokenRecord), IdentityError> {
-        self.tokens.issue(principal, name, ttl_ms, created_by).await
+        self.issue(Wanted { principal, name, ttl_ms, scopes: None, created_by }).await
+    }
+
+    /// As [`issue_token`](Self::issue_token), for less than all that the principal may do.
+    pub async fn issue(&self, wanted: Wanted<'_>) -> Result<(String, TokenRecord), IdentityError> {
+        self.tokens.issue(wanted).await
+    }
+
+    /// How long (milliseconds) a new token or secret may live that is asked for with this lifetime. One that is
+    /// asked for without an end has that of the longest there may be.
+    pub fn lifetime(&self, asked_ms: Option<i64>) -> Result<Option<i64>, IdentityError> {
+        let Some(days) = self.longest_days else { return Ok(asked_ms) };
+        let longest = i64::try_from(days).unwrap_or(i64::MAX).saturating_mul(86_400_000);
+        if asked_ms.is_some_and(|asked| asked > longest) {
+            return Err(IdentityError::refused(format!(
+                "the lifetime is over {days} days, the most there may be; an administrator can raise \
+                 `identity.token_max_days`"
+            )));
+        }
+        Ok(Some(asked_ms.unwrap_or(longest)))
+    }
+
+    /// Whether a principal may authenticate; `None`: nobody entered it.
+    pub async fn standing(&self, principal: &Principal) -> Result<Option<bool>, IdentityError> {
+        if let Some(standing) = self.standings.get(principal) {
+            return Ok(standing);
+        }
+        let asked = self.standings.asking();
+        let standing = self.store.is_active(principal).await?;
+        self.standings.put(principal.clone(), standing, asked);
+        Ok(standing)
+    }
+
+    /// Makes a client secret for a service principal. It is in the answer and nowhere else.
+    pub async fn issue_secret(
+        &self,
+        principal: &Principal,
+        ttl_ms: Option<i64>,
+        scopes: Option<Vec<crate::access::Scope>>,
+        created_by: &str,
+    ) -> Result<(String, ClientSecretRecord), IdentityError> {
+        self.secrets.issue(principal, ttl_ms, scopes, created_by).await
+    }
+
+    /// Revokes a client secret of a service principal and every token that was got for it, on this replica at
+    /// once. Answers the secret as it was; nothing when there was none to revoke.
+    pub async fn revoke_secret(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<Option<ClientSecretRecord>, IdentityError> {
+        let revoked = self.store.revoke_client_secret(principal, id, self.clock.now()).await?;
+        self.forget();
+        Ok(revoked)
     }
 
     /// Revokes a token, on this replica at once; `false` when there was nothing to revoke.
@@ -199,5 +286,6 @@ impl Identity {
             passwords.forget();
         }
         self.browsers.forget();
+        self.standings.forget();
     }
 }

@@ -37,6 +37,9 @@ mod failures;
 #[path = "integration/headers.rs"]
 mod headers;
 #[cfg(test)]
+#[path = "integration/jwt_attacks.rs"]
+mod jwt_attacks;
+#[cfg(test)]
 #[path = "integration/kills.rs"]
 mod kills;
 #[cfg(test)]
@@ -55,6 +58,12 @@ mod live_matrix;
 #[path = "integration/multipart.rs"]
 mod multipart;
 #[cfg(test)]
+#[path = "integration/oauth.rs"]
+mod oauth;
+#[cfg(test)]
+#[path = "integration/on_behalf.rs"]
+mod on_behalf;
+#[cfg(test)]
 #[path = "integration/pages.rs"]
 mod pages;
 #[cfg(test)]
@@ -66,3 +75,9 @@ mod policy_code;
 #[cfg(test)]
 #[path = "integration/scim.rs"]
 mod scim;
+#[cfg(test)]
+#[path = "integration/secrets_in_logs.rs"]
+mod secrets_in_logs;
+#[cfg(test)]
+#[path = "integration/tokens.rs"]
+mod tokens;

@@ -23,13 +23,15 @@ ALTER TABLE tokens ADD COLUMN source TEXT;
 CREATE INDEX tokens_by_source ON tokens (source) WHERE source IS NOT NULL;
 CREATE INDEX tokens_by_end ON tokens (expires_at_ms) WHERE kind = 'oauth';
 
--- Several secrets of one service principal are good at once, so that they can be rotated.
+-- Several secrets of one service principal are good at once, so that they can be rotated. Tokens got for one
+-- have its `scopes` (JSON), if it has any.
 CREATE TABLE client_secrets (
     id TEXT NOT NULL PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
     principal TEXT NOT NULL REFERENCES principals (id),
     created_at_ms INTEGER NOT NULL,
     created_by TEXT NOT NULL,
+    scopes TEXT,
     expires_at_ms INTEGER,
     last_used_at_ms INTEGER,
     revoked_at_ms INTEGER

@@ -48,6 +48,12 @@ impl Call<'_> {
         Some(&self.caller.principal)
     }
 
+    /// Whether the caller is this principal and nobody else. What somebody started is his own; whoever acts for
+    /// him did not start it, and has no more than both may do.
+    pub fn is(&self, principal: &Principal) -> bool {
+        self.caller.actor.is_none() && self.caller.principal == *principal
+    }
+
     pub fn param(&self, name: &str) -> &str {
         self.params.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
     }

@@ -279,7 +279,7 @@ impl Refusal {
                     401 => "invalid_client",
                     403 => "unauthorized_client",
                     400 | 413 => "invalid_request",
-                    503 => "temporarily_unavailable",
+                    429 | 503 => "temporarily_unavailable",
                     _ => "server_error",
                 });
                 serde_json::json!({ "error": error, "error_description": message })

@@ -152,7 +152,7 @@ pub(super) async fn claim(
             )));
         }
         // Whose own a trace is was looked up before the decision; a race may have settled it since.
-        if claim.started_by.as_ref().is_some_and(|starter| *starter != call.caller.principal) {
+        if !claim.fresh && claim.started_by.as_ref().is_some_and(|starter| !call.is(starter)) {
             let edit = match call.operation.handling {
                 Handling::StartTraceV3 => Privilege::TraceTag,
                 _ => Privilege::ArtifactWrite,

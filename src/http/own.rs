@@ -17,8 +17,9 @@ mod limits;
 mod openapi;
 mod policy;
 mod principals;
+pub(super) mod secrets;
 mod sessions;
-mod tokens;
+pub(super) mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use super::trail::Trail;
 use crate::access::{Caller, Check};
 use crate::app::App;
 use crate::backend::Backend;
+use crate::classify::{Access, Operation};
 use crate::policy::managing;
 use crate::store::audit_index::Subject;
 use crate::wire::{Body, BodyStream, Head, Headers, Reply};
@@ -59,12 +61,12 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.policy.plan" => answered(&policy::plan(call).await?),
         "tracegate.policy.apply" => answered(&policy::apply(call, trail).await?),
         "tracegate.policy.test" => answered(&policy::test(call).await?),
-        "tracegate.whoami" => answered(&explain::whoami(call)?),
+        "tracegate.whoami" => answered(&explain::whoami(call).await?),
         "tracegate.explain" => answered(&explain::explain(call).await?),
         "tracegate.policy.get" => answered(&explain::policy(call).await?),
         "tracegate.token.list" => answered(&tokens::list(call).await?),
         "tracegate.token.create" => answered(&tokens::create(call, trail).await?),
-        "tracegate.token.revoke" => answered(&tokens::revoke(call).await?),
+        "tracegate.token.revoke" => answered(&tokens::revoke(call, trail).await?),
         "tracegate.grant.list" => answered(&grants::list(call).await?),
         "tracegate.grant.create" => answered(&grants::create(call, trail).await?),
         "tracegate.grant.delete" => answered(&grants::delete(call, trail).await?),
@@ -99,6 +101,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.session.list" => answered(&sessions::list(call).await?),
         "tracegate.session.end" => answered(&sessions::end(call, trail).await?),
         "tracegate.session.end_all" => answered(&sessions::end_all(call, trail).await?),
+        "tracegate.secret.list" => answered(&secrets::list(call).await?),
+        "tracegate.secret.create" => answered(&secrets::create(call, trail).await?),
+        "tracegate.secret.revoke" => answered(&secrets::revoke(call, trail).await?),
         _ => Err(Refusal::UnknownEndpoint),
     }
 }
@@ -158,6 +163,12 @@ impl Open<'_> {
 /// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
 pub(super) fn is_for_scoped(operation: &str) -> bool {
     matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+}
+
+/// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what
+/// policy decides of both. Never what a person gets or changes of his own by being himself.
+pub(super) fn is_for_actors(operation: &Operation) -> bool {
+    is_for_scoped(&operation.name) || operation.access == Access::Needs
 }
 
 /// Whether an operation that needs no caller is recorded.

@@ -10,12 +10,12 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{browser, changes, convert, handle, limited, own, signed};
+use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
-use crate::identity::IdentityError;
+use crate::identity::{IdentityError, without_secrets};
 use crate::limits::Reservation;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
@@ -75,7 +75,9 @@ async fn answer(
                 Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
             },
             Err(refusal) => {
-                tracing::info!(decision_id, status = refusal.status(), reason = %refusal, "refused");
+                let reason = refusal.to_string();
+                let reason = without_secrets(&reason);
+                tracing::info!(decision_id, status = refusal.status(), %reason, "refused");
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
@@ -125,10 +127,15 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     // Canonical: one reading, or a 400.
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
-    trail.path(head.path.to_encoded());
+    trail.path(&head.path.to_encoded());
+    let classified = app.manifest.classify(head.method, &head.path);
+    let reads_credentials =
+        matches!(&classified, Ok(Some(matched)) if oauth::reads_credentials(&matched.operation.name));
     // Identify: a credential that is bad stops the call, even where none is needed.
     let identified = match signed::caller(app, &head)? {
         Some(caller) => Ok(Some(caller)),
+        // What is sent there is no caller's: a client's id and secret.
+        None if reads_credentials => Ok(None),
         None => app.identity.identify_from(&head.headers, trail.source_address()).await,
     };
     let caller = match identified {
@@ -149,9 +156,13 @@ async fn run(
         app.at_least(wanted.parse().map_err(refuse)?).await?;
     }
     // Classify: unknown means deny.
-    let matched = app.manifest.classify(head.method, &head.path)?.ok_or(Refusal::UnknownEndpoint)?;
+    let matched = classified?.ok_or(Refusal::UnknownEndpoint)?;
     let operation = matched.operation;
     trail.operation(&operation.name);
+    let caller = on_behalf::acting(app, &head.headers, caller).await?;
+    if let Some(caller) = &caller {
+        trail.caller(caller);
+    }
     tracing::Span::current().record("operation", &operation.name);
     let (stream, length) = convert::body(request, payload);
     if operation.template.len() > 1 && operation.template.ends_with('/') {
@@ -203,6 +214,13 @@ async fn run(
         // A token for less must not make one for more.
         return Err(Refusal::Denied(format!(
             "this token is for some privileges alone, and `{}` is not among them; use one without scopes",
+            operation.name
+        )));
+    }
+    if caller.actor.is_some() && operation.handling == Handling::Own && !own::is_for_actors(operation) {
+        // What a person gets for himself alone, such as a token, would outlive what the actor may do.
+        return Err(Refusal::Denied(format!(
+            "`{}` cannot be done on behalf of somebody else",
             operation.name
         )));
     }

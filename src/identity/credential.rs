@@ -8,7 +8,7 @@ use crate::access::Principal;
 use crate::wire::Headers;
 
 /// Bytes of a credential; real JWTs with many groups have a few thousand.
-const LIMIT: usize = 16 * 1024;
+pub(super) const LIMIT: usize = 16 * 1024;
 /// The user name of `Basic` that stands for whomever the token names.
 const ANY_USERNAME: &str = "token";
 

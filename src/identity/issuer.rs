@@ -21,7 +21,8 @@ pub(super) struct Issuer {
     pub enroll: bool,
     /// Where people sign in with a browser, if they can.
     pub provider: Option<Provider>,
-    audience: Vec<String>,
+    /// The audiences of callers' own tokens; empty where tokens are only to be exchanged.
+    pub audience: Vec<String>,
     algorithms: Vec<Algorithm>,
     keys: Keys,
 }
@@ -59,9 +60,9 @@ impl Issuer {
             }
             algorithms.push(algorithm);
         }
-        // Checked in the configuration too; an issuer without an audience would take anybody's tokens.
-        if config.audience.is_empty() || config.issuer.is_empty() {
-            return Err(wrong("needs an issuer and an audience".to_owned()));
+        // Checked in the configuration too.
+        if config.issuer.is_empty() {
+            return Err(wrong("needs an issuer".to_owned()));
         }
         Ok(Self {
             name: config.issuer.clone(),
@@ -74,26 +75,19 @@ impl Issuer {
         })
     }
 
-    /// Verifies a token that somebody calls with.
+    /// Verifies a token that must be for one of these audiences.
     pub async fn verify(
         &self,
         token: &str,
         header: &Header,
-        now: UnixMillis,
-        skew_ms: i64,
-    ) -> Result<Verified, IdentityError> {
-        self.verify_for(&self.audience, token, header, now, skew_ms).await
-    }
-
-    /// Verifies a token that must be for one of these audiences.
-    pub async fn verify_for(
-        &self,
         audience: &[String],
-        token: &str,
-        header: &Header,
         now: UnixMillis,
         skew_ms: i64,
     ) -> Result<Verified, IdentityError> {
+        // Without an audience, anybody's tokens would do.
+        if audience.is_empty() {
+            return Err(IdentityError::refused("tokens of this issuer are not accepted here"));
+        }
         if !self.algorithms.contains(&header.alg) {
             return Err(IdentityError::refused("the token is signed with an algorithm that is not accepted"));
         }

@@ -10,13 +10,21 @@ use sha2::{Digest, Sha256};
 
 use super::credential::Credential;
 use super::error::IdentityError;
-use super::issuer::Issuer;
+use super::federation::{Federation, Rule};
+use super::issuer::{Issuer, Verified};
 use super::short_cache::ShortCache;
 use super::tokens::deactivated;
 use crate::access::{Caller, Principal};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::identity::IdentityConfig;
 use crate::store::Store;
+use crate::wire::json;
+
+/// What a header may say the token is. A token for another purpose, such as telling that somebody signed out,
+/// is signed by the same keys and is none to call with.
+const TYPES: [&str; 4] = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"];
+/// The event of a token that tells that somebody signed out.
+const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// How long a verified token need not be verified again (milliseconds), unless it ends before.
 const VERIFIED_FOR: i64 = 60_000;
@@ -74,23 +82,52 @@ impl Jwts {
     }
 
     async fn verify(&self, token: &str, digest: [u8; 32], now: UnixMillis) -> Result<Known, IdentityError> {
-        let header = header(token)?;
-        let claimed = claimed_issuer(token)
+        let (issuer, verified) = self.verified(token, now, |issuer| issuer.audience.clone()).await?;
+        let caller = Arc::new(issuer.mapping.caller(&issuer.name, &verified.claims, &digest)?);
+        let until = UnixMillis(verified.expires_at.0.min(now.0.saturating_add(VERIFIED_FOR)));
+        let known = Known { caller, enrolls: issuer.enroll, since: now, until };
+        self.verified.insert(digest, known.clone());
+        Ok(known)
+    }
+
+    /// The trust rule that a foreign token matches; of those for `client`, if one is named.
+    pub async fn rule<'f>(
+        &self,
+        token: &str,
+        federation: &'f Federation,
+        client: Option<&str>,
+    ) -> Result<&'f Rule, IdentityError> {
+        let audiences = |issuer: &Issuer| federation.audiences(&issuer.name);
+        let (issuer, verified) = self.verified(token, self.clock.now(), audiences).await?;
+        federation.rule(&issuer.name, &verified.claims, client)
+    }
+
+    /// Verifies a token to call with by the issuer that it says it is of, for the audiences that are asked for of
+    /// that issuer.
+    async fn verified(
+        &self,
+        token: &str,
+        now: UnixMillis,
+        audience: impl Fn(&Issuer) -> Vec<String>,
+    ) -> Result<(&Issuer, Verified), IdentityError> {
+        let unverified = Unverified::read(token)?;
+        if unverified.is_for_another_purpose() || unverified.is_of_sign_out() {
+            return Err(IdentityError::refused("the token is one for another purpose"));
+        }
+        if unverified.claims.contains_key("cnf") {
+            // Whoever stole it could not use it elsewhere; here it must be no easier.
+            return Err(IdentityError::refused("the token is bound to a key that was not shown"));
+        }
+        let claimed = unverified
+            .issuer()
             .ok_or_else(|| IdentityError::refused("the token does not say who issued it"))?;
         let issuer = self
             .issuers
             .iter()
             .find(|issuer| issuer.name == claimed)
             .ok_or_else(|| IdentityError::refused("the token's issuer is not trusted here"))?;
-        let verified = issuer.verify(token, &header, now, self.skew_ms).await?;
-        if is_logout_token(&header, &verified.claims) {
-            return Err(IdentityError::refused("a logout token is no credential"));
-        }
-        let caller = Arc::new(issuer.mapping.caller(&issuer.name, &verified.claims, &digest)?);
-        let until = UnixMillis(verified.expires_at.0.min(now.0.saturating_add(VERIFIED_FOR)));
-        let known = Known { caller, enrolls: issuer.enroll, since: now, until };
-        self.verified.insert(digest, known.clone());
-        Ok(known)
+        let verified = issuer.verify(token, &unverified.header, &audience(issuer), now, self.skew_ms).await?;
+        Ok((issuer, verified))
     }
 
     /// An issuer does not know whom we shut out, nor, unless it is said to, who may come at all.
@@ -117,27 +154,42 @@ pub(super) fn stranger(principal: &Principal) -> IdentityError {
     IdentityError::refused(format!("`{principal}` is not known here; an administrator can enter it"))
 }
 
-/// The token's header, not verified. Refuses `none` and whatever else is no algorithm.
-pub(super) fn header(token: &str) -> Result<Header, IdentityError> {
-    let header = jsonwebtoken::decode_header(token)
-        .map_err(|_| IdentityError::refused("the token is not a JWT that can be verified"))?;
-    if header.crit.is_some() {
-        return Err(IdentityError::refused("the token has a critical header that is not understood"));
+/// Header and claims as they were sent, if there is one way to read them: no name twice, not nested without end.
+/// Nothing of them is believed before the signature is verified; by what they say it is chosen whose keys do that.
+pub(super) struct Unverified {
+    pub header: Header,
+    /// What the header says the token is, in lower case.
+    kind: Option<String>,
+    claims: Map<String, Value>,
+}
+
+impl Unverified {
+    pub fn read(token: &str) -> Result<Self, IdentityError> {
+        let malformed = || IdentityError::refused("the token is not a JWT that can be verified");
+        let mut parts = token.split('.');
+        let mut part = || json::parse_object(&URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok();
+        let (named, claims) = (part().ok_or_else(malformed)?, part().ok_or_else(malformed)?);
+        // Refuses `none` and whatever else is no algorithm.
+        let header = jsonwebtoken::decode_header(token).map_err(|_| malformed())?;
+        if header.crit.is_some() {
+            return Err(IdentityError::refused("the token has a critical header that is not understood"));
+        }
+        let kind = named.get("typ").map(|kind| kind.as_str().unwrap_or_default().to_ascii_lowercase());
+        Ok(Self { header, kind, claims })
     }
-    Ok(header)
-}
 
-/// What an issuer sends when somebody signed out: about a person, and for us, but no proof of anybody.
-pub(super) fn is_logout_token(header: &Header, claims: &Map<String, Value>) -> bool {
-    const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let typed = header.typ.as_ref().is_some_and(|kind| kind.to_ascii_lowercase().contains("logout+jwt"));
-    typed || claims.get("events").and_then(Value::as_object).is_some_and(|all| all.contains_key(EVENT))
-}
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
 
-/// The issuer that the token claims, to choose by whose keys it is to be verified; nothing else of it is
-/// believed before that.
-pub(super) fn claimed_issuer(token: &str) -> Option<String> {
-    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    let claims: Map<String, Value> = serde_json::from_slice(&payload).ok()?;
-    claims.get("iss")?.as_str().map(str::to_owned)
+    /// Whether it is what an issuer sends when somebody signed out: about a person, and no proof of anybody.
+    pub fn is_of_sign_out(&self) -> bool {
+        let typed = self.kind.as_ref().is_some_and(|kind| kind.contains("logout+jwt"));
+        let event = self.claims.get("events").is_some_and(|events| events.get(LOGOUT_EVENT).is_some());
+        typed || event
+    }
+
+    fn is_for_another_purpose(&self) -> bool {
+        self.kind.as_ref().is_some_and(|kind| !TYPES.contains(&kind.as_str()))
+    }
 }

@@ -1,6 +1,8 @@
 //! Identification as callers meet it: over a real store, with an issuer that answers real HTTP.
 
+mod attacks;
 mod browsers;
+mod exchange;
 mod issuer_server;
 mod jwts;
 mod keys;

@@ -3,6 +3,7 @@
 mod access;
 mod apply;
 mod claims;
+mod client_secrets;
 mod concurrency;
 mod directory;
 mod edits;

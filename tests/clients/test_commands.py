@@ -35,7 +35,8 @@ def as_json(done):
 
 
 COMMANDS = [
-    "serve", "demo", "routes", "token", "policy", "principal", "group", "access", "limits", "audit", "explain", "import",
+    "serve", "demo", "routes", "token", "service-principal", "session", "policy", "principal", "group", "access", "limits", "audit", "explain",
+    "import",
 ]
 
 

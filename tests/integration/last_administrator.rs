@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use tracegate::access::{Privilege, Securable};
+use tracegate::store::TokenKind;
 
 use crate::support::callers::Who;
 use crate::support::directory::{SCIM, principal};
@@ -68,7 +69,15 @@ impl World {
         let gateway = Gateway::start().await;
         let mut world = Self { gateway, tokens: Vec::new(), dice: Dice(seed) };
         let first = world.gateway.token(Who::Admin).to_owned();
-        let id = world.gateway.app.store.tokens(Some(&principal("user:admin"))).await.unwrap()[0].id.clone();
+        let id = world
+            .gateway
+            .app
+            .store
+            .tokens(Some(&principal("user:admin")), TokenKind::Personal)
+            .await
+            .unwrap()[0]
+            .id
+            .clone();
         world.tokens.push(("user:admin".to_owned(), id, first));
         for who in &PEOPLE[1..] {
             world.gateway.newcomer(who).await;
@@ -290,7 +299,7 @@ async fn of_the_last_two_administrators_two_calls_at_once_take_one() {
         let mut ids = Vec::new();
         for name in &pair {
             secrets.push(gateway.newcomer(name).await);
-            ids.push(store.tokens(Some(&principal(name))).await.unwrap()[0].id.clone());
+            ids.push(store.tokens(Some(&principal(name)), TokenKind::Personal).await.unwrap()[0].id.clone());
             let join = format!("{OWN}/groups/group:admins/members/{name}");
             let by = if round == 0 { first.clone() } else { secrets[0].clone() };
             store

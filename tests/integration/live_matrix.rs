@@ -24,7 +24,7 @@ const NARROWED: [(&str, &str); 6] = [
     ("tracegate.access_request.list", "requests"),
 ];
 /// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
-const ABOUT_ONESELF: [&str; 12] = [
+const ABOUT_ONESELF: [&str; 14] = [
     "tracegate.whoami",
     "tracegate.access_request.create",
     "browser.account",
@@ -34,13 +34,20 @@ const ABOUT_ONESELF: [&str; 12] = [
     "scim.schemas",
     "permissions.levels",
     "permissions.levels_of_path",
+    "oauth.personal_token.create",
+    "oauth.personal_token.list",
     "mlflow_auth.users.list",
     "mlflow_auth.users.current",
     "mlflow_auth.users.current.permissions",
 ];
 /// Open to everybody, and what they answer to who brings no proof.
-const UNPROVED: [(&str, u16); 3] =
-    [("browser.sign_in", 501), ("browser.callback", 401), ("browser.backchannel_sign_out", 400)];
+const UNPROVED: [(&str, u16); 5] = [
+    ("browser.sign_in", 501),
+    ("browser.callback", 401),
+    ("browser.backchannel_sign_out", 400),
+    ("oauth.authorize", 501),
+    ("oauth.token", 400),
+];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -146,6 +153,7 @@ fn extras(operation: &str) -> Value {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }
         "tracegate.token.create" => json!({"principal": "user:admin"}),
+        "oauth.personal_token.delete" => json!({"token_id": "tok_1"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
         "tracegate.principal.active" => json!({"active": false}),
         "mlflow_auth.users.update_password" => json!({"username": "admin", "password": "twelve letters"}),

@@ -141,7 +141,12 @@ fn only_these_are_public_or_refused() {
             "tracegate.live",
             "tracegate.ready",
             "tracegate.metrics",
-            "tracegate.openapi"
+            "tracegate.openapi",
+            "oauth.config",
+            "oauth.metadata",
+            "oauth.openid_metadata",
+            "oauth.authorize",
+            "oauth.token",
         ]
     );
     assert_eq!(

@@ -8,7 +8,7 @@ use super::{Call, Refusal, Trail, object, sent_as};
 use crate::access::Principal;
 use crate::http::changes::settle;
 use crate::http::governors;
-use crate::store::{DirectoryEntry, Profile, StoreError, Wish};
+use crate::store::{DirectoryEntry, Profile, StoreError, TokenKind, Wish};
 use crate::wire::Malformed;
 
 /// Characters of a name to show, an e-mail address or an external id.
@@ -78,7 +78,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> 
 
 async fn shown(call: &Call<'_>, entry: DirectoryEntry) -> Result<Map<String, Value>, Refusal> {
     let now = call.app.clock.now();
-    let tokens = call.app.store.tokens(Some(&entry.principal)).await?;
+    let tokens = call.app.store.tokens(Some(&entry.principal), TokenKind::Personal).await?;
     let good = tokens.iter().filter(|token| {
         token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now) && token.principal_active
     });

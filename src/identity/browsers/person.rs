@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::super::error::IdentityError;
 use super::super::issuer::Issuer;
-use super::super::jwt;
+use super::super::jwt::Unverified;
 use super::super::provider::Provider;
 use super::Browsers;
 use crate::access::{Principal, PrincipalKind};
@@ -38,12 +38,12 @@ impl Browsers {
         id_token: &str,
     ) -> Result<Person, IdentityError> {
         let refused = |reason: &str| IdentityError::refused(reason);
-        let header = jwt::header(id_token)?;
+        let unverified = Unverified::read(id_token)?;
         let audience = [provider.client_id.clone()];
         let verified =
-            issuer.verify_for(&audience, id_token, &header, self.clock.now(), self.skew_ms).await?;
+            issuer.verify(id_token, &unverified.header, &audience, self.clock.now(), self.skew_ms).await?;
         let claims = verified.claims;
-        if jwt::is_logout_token(&header, &claims) {
+        if unverified.is_of_sign_out() {
             return Err(refused("a logout token is no ID token"));
         }
         let several = matches!(claims.get("aud"), Some(Value::Array(all)) if all.len() > 1);

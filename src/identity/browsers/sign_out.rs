@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::error::IdentityError;
-use super::super::jwt;
+use super::super::jwt::Unverified;
 use super::Browsers;
 use crate::access::Principal;
 use crate::store::{SessionRecord, Sessions};
@@ -29,13 +29,13 @@ impl Browsers {
     /// Which sessions a logout token (OpenID Connect Back-Channel Logout) ends: verified, nothing ended yet.
     pub async fn told_to_end(&self, token: &str) -> Result<ToldToEnd, IdentityError> {
         let refused = |reason: &str| IdentityError::refused(reason);
-        let header = jwt::header(token)?;
-        let claimed = jwt::claimed_issuer(token).unwrap_or_default();
+        let unverified = Unverified::read(token)?;
+        let claimed = unverified.issuer().unwrap_or_default();
         let (issuer, provider) =
-            self.provider(&claimed).ok_or_else(|| refused("the token's issuer is not trusted here"))?;
+            self.provider(claimed).ok_or_else(|| refused("the token's issuer is not trusted here"))?;
         let (audience, now) = ([provider.client_id.clone()], self.clock.now());
-        let claims = issuer.verify_for(&audience, token, &header, now, self.skew_ms).await?.claims;
-        if !jwt::is_logout_token(&header, &claims) || claims.contains_key("nonce") {
+        let claims = issuer.verify(token, &unverified.header, &audience, now, self.skew_ms).await?.claims;
+        if !unverified.is_of_sign_out() || claims.contains_key("nonce") {
             return Err(refused("the token is not a logout token"));
         }
         let issued = claims.get("iat").and_then(Value::as_f64).unwrap_or_default() * 1000.0;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::access::{Effect, PrincipalKind};
-use crate::store::{NewToken, Profile, StoreError, Wanted, Wish};
+use crate::store::{NewToken, Profile, StoreError, TokenKind, Wanted, Wish};
 
 fn token(id: &str, principal: &Principal, expires_at: Option<i64>) -> NewToken {
     let mut hash = [0; 32];
@@ -19,6 +19,8 @@ fn token(id: &str, principal: &Principal, expires_at: Option<i64>) -> NewToken {
         created_at: NOW,
         created_by: BY.to_owned(),
         expires_at: expires_at.map(UnixMillis),
+        scopes: None,
+        source: None,
     }
 }
 
@@ -69,17 +71,16 @@ async fn a_change_is_one_version_with_before_and_after_and_a_repetition_is_none(
             store.ensure_principal(principal, BY, NOW).await.unwrap();
         }
         let wish = Wish {
-            principal: readers.clone(),
-            active: None,
             profile: Some(named("Readers")),
             members: Some(BTreeSet::from([ann.clone(), bob.clone()])),
+            ..Wish::of(readers.clone())
         };
         let version = store.policy_version().await.unwrap();
         let change = store.change_principal(&wish, BY, NOW).await.unwrap();
         assert_eq!((change.version, change.changed), (version + 1, true));
         let recorded = change.policy_change;
-        assert_eq!(recorded.before["display_name"], json!(null));
-        assert_eq!(recorded.after["display_name"], "Readers");
+        assert_eq!(recorded.before["profile"], json!([]));
+        assert_eq!(recorded.after["profile_changed"], json!(["display_name", "emails", "external_id"]));
         assert_eq!(recorded.after["members_new"], json!(["user:ann", "user:bob"]));
         assert!(!store.change_principal(&wish, BY, NOW).await.unwrap().changed);
 
@@ -127,7 +128,7 @@ async fn who_is_deleted_loses_all_at_one_version_and_comes_back_with_nothing() {
         let nothing = async || {
             let policy = store.policy().await.unwrap();
             assert!(policy.grants.is_empty() && policy.memberships.is_empty(), "{policy:?}");
-            let tokens = store.tokens(Some(&ann)).await.unwrap();
+            let tokens = store.tokens(Some(&ann), TokenKind::Personal).await.unwrap();
             assert!(tokens.iter().all(|token| token.revoked_at.is_some()), "{tokens:?}");
         };
         nothing().await;
