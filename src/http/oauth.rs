@@ -8,6 +8,8 @@ mod token;
 mod token_api;
 mod token_management;
 
+pub(super) use discovery::WORKSPACE;
+
 use serde_json::{Map, Value};
 
 use super::call::Call;

@@ -217,7 +217,8 @@ async fn who_may_manage_identities_does_not_come_to_govern_by_it() {
     let (own, admin, retired_id) =
         (id("service_principal:sync").await, id("user:admin").await, id("user:retired").await);
     let plain = id("group:plain").await;
-    let tokens = store.tokens(Some(&named("user:admin")), tracegate::store::TokenKind::Personal).await.unwrap();
+    let tokens =
+        store.tokens(Some(&named("user:admin")), tracegate::store::TokenKind::Personal).await.unwrap();
     let add = |id: &str| json!({ "op": "add", "path": "members", "value": [{ "value": id }] });
     let mut tries = Vec::new();
     for group in ["group:admins", "group:ops", "group:governors", "group:bound"] {

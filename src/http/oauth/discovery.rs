@@ -11,7 +11,7 @@ use crate::wire::{Body, Headers, Malformed, Reply};
 
 /// There is one workspace. It has a number, since clients take a host without one for an account's; the same
 /// stands in the rows of exported audit records.
-pub(super) const WORKSPACE: &str = "0";
+pub(in crate::http) const WORKSPACE: &str = "0";
 const ACCOUNT: &str = "00000000-0000-0000-0000-000000000000";
 
 /// `GET /.well-known/databricks-config`

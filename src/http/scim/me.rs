@@ -7,6 +7,7 @@ use super::{Kind, base, written};
 use crate::http::call::Call;
 use crate::http::changes::settle;
 use crate::http::error::Refusal;
+use crate::http::oauth;
 use crate::http::trail::Trail;
 use crate::store::DirectoryEntry;
 use crate::wire::Reply;
@@ -26,7 +27,7 @@ pub(super) async fn me(call: &Call<'_>, trail: &Trail) -> Result<Reply, Refusal>
         resource.insert("userName".to_owned(), json!(entry.principal.name));
     }
     let mut reply = written(200, &projected(call, kind, resource)?);
-    reply.headers.set("x-databricks-org-id", &workspace(call).await?);
+    reply.headers.set("x-databricks-org-id", oauth::WORKSPACE);
     Ok(reply)
 }
 
@@ -54,11 +55,4 @@ async fn entry(call: &Call<'_>, trail: &Trail) -> Result<DirectoryEntry, Refusal
     settle(call.app, trail, change).await?;
     let entry = call.app.store.directory_of(principal).await?;
     entry.ok_or_else(|| Refusal::Internal(format!("`{principal}` has no number")))
-}
-
-/// The number by which clients tell one workspace from another; it stays that of the store.
-async fn workspace(call: &Call<'_>) -> Result<String, Refusal> {
-    let secret = call.app.store.secret("workspace-id").await?;
-    let number = secret.iter().take(6).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-    Ok((number | 1).to_string())
 }
