@@ -12,6 +12,8 @@ mod role_permissions;
 mod roles;
 mod users;
 
+pub(super) use passwords::{ImportedPasswords, ImportedPasswordsAnswer};
+
 use serde_json::{Value, json};
 
 use super::call::Call;

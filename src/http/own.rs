@@ -52,9 +52,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         _ => {}
     }
-    if let Some(contract) = contracts::of(&call.operation.name) {
-        contract.check_query(call)?;
-    }
+    contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
     match call.operation.name.as_str() {
         "tracegate.policy.export" => policy::export(call).await,
         "tracegate.policy.casbin" => policy::casbin(call).await,
@@ -274,11 +272,6 @@ pub(super) async fn sent_as<T: serde::de::DeserializeOwned>(call: &mut Call<'_>)
 /// Demands a check in the middle of an own operation.
 pub(super) fn demand(call: &Call<'_>, check: Check) -> Result<(), Refusal> {
     if call.allows(check.clone())? { Ok(()) } else { Err(call.denied(check.privilege, &check.securable)) }
-}
-
-/// An answer as the object that its type is written as.
-pub(super) fn typed<T: serde::Serialize>(answer: &T) -> Result<Map<String, Value>, Refusal> {
-    serde_json::to_value(answer).map(object).map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 pub(super) fn object(value: Value) -> Map<String, Value> {

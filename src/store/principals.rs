@@ -13,7 +13,7 @@ use crate::clock::UnixMillis;
 /// Principals in one statement.
 const CHUNK: usize = 500;
 
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct PrincipalRecord {
     pub principal: Principal,
     pub active: bool,

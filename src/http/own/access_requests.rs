@@ -5,9 +5,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Call, Refusal, Trail, managing, sent_as, typed};
+use super::{Call, Refusal, Trail, managing, sent_as};
 use crate::access::{Caller, Check, ExperimentId, Grant, PolicyChange, Privilege, Securable, SecurableKind};
 use crate::http::changes::settle;
 use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, RequestFilter, RequestState};
@@ -65,7 +65,6 @@ pub(super) struct Answered {
 pub(super) struct Approved {
     request: AccessRequest,
     /// What was granted, or the grant that lasts longer and stays as it is.
-    #[schemars(with = "Value")]
     grant: Option<Grant>,
     policy_version: i64,
 }
@@ -79,7 +78,7 @@ pub(super) struct Listed {
 }
 
 /// `POST access-requests`
-pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Answered, Refusal> {
     let ask: Ask = sent_as(call).await?;
     let reason = readable("reason", &ask.reason, SHORTEST_REASON)?;
     let new = NewAccessRequest {
@@ -106,11 +105,11 @@ pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Str
             request
         }
     };
-    typed(&Answered { request })
+    Ok(Answered { request })
 }
 
 /// `GET access-requests?state&principal&securable&after&limit`: one's own, those on what one manages, or all.
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Listed, Refusal> {
     let query = &call.head.query;
     let principal = query.one("principal")?.map(str::parse).transpose()?;
     let securable: Option<Securable> = query.one("securable")?.map(str::parse).transpose()?;
@@ -144,16 +143,16 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
         }
     }
     let next = next.map(|id| sealed(call, &context, &id)).transpose()?;
-    typed(&Listed { requests, next })
+    Ok(Listed { requests, next })
 }
 
 /// `GET access-requests/{id}`
-pub(super) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
-    typed(&Answered { request: visible(call).await? })
+pub(super) async fn get(call: &Call<'_>) -> Result<Answered, Refusal> {
+    Ok(Answered { request: visible(call).await? })
 }
 
 /// `POST access-requests/{id}/approve`
-pub(super) async fn approve(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn approve(call: &mut Call<'_>, trail: &Trail) -> Result<Approved, Refusal> {
     let body: Approve = sent_as(call).await?;
     let request = deciding(call).await?;
     let reason = body.reason.as_deref().map(|reason| readable("reason", reason, 1)).transpose()?;
@@ -177,22 +176,22 @@ pub(super) async fn approve(call: &mut Call<'_>, trail: &Trail) -> Result<Map<St
     let now = app.clock.now();
     let decided = app.store.approve_access(&request.id, duration, reason.as_deref(), &by, now).await?;
     let (request, grant) = settled(call, trail, decided).await?;
-    typed(&Approved { request, grant, policy_version: app.policy.version() })
+    Ok(Approved { request, grant, policy_version: app.policy.version() })
 }
 
 /// `POST access-requests/{id}/refuse`
-pub(super) async fn refuse(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn refuse(call: &mut Call<'_>, trail: &Trail) -> Result<Answered, Refusal> {
     let body: Refuse = sent_as(call).await?;
     let request = deciding(call).await?;
     let reason = readable("reason", &body.reason, 1)?;
     let (app, by) = (call.app, call.caller.principal.to_string());
     let state = RequestState::Refused;
     let decided = app.store.close_access(&request.id, state, Some(&reason), &by, app.clock.now()).await?;
-    typed(&Answered { request: settled(call, trail, decided).await?.0 })
+    Ok(Answered { request: settled(call, trail, decided).await?.0 })
 }
 
 /// `DELETE access-requests/{id}`: by who asked.
-pub(super) async fn withdraw(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn withdraw(call: &Call<'_>, trail: &Trail) -> Result<Answered, Refusal> {
     let request = visible(call).await?;
     if request.principal != call.caller.principal {
         return Err(Refusal::Denied("only who asked can withdraw a request; refuse it instead".to_owned()));
@@ -200,7 +199,7 @@ pub(super) async fn withdraw(call: &Call<'_>, trail: &Trail) -> Result<Map<Strin
     let (app, by) = (call.app, call.caller.principal.to_string());
     let state = RequestState::Withdrawn;
     let decided = app.store.close_access(&request.id, state, None, &by, app.clock.now()).await?;
-    typed(&Answered { request: settled(call, trail, decided).await?.0 })
+    Ok(Answered { request: settled(call, trail, decided).await?.0 })
 }
 
 /// Records what was decided, and puts it in force.

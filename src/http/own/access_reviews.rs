@@ -11,11 +11,10 @@ use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::access_requests::{opened, place, readable, sealed};
 use super::audit::{latest, limit, unreadable};
-use super::{Call, Refusal, Trail, demand, managing, sent_as, typed};
+use super::{Call, Refusal, Trail, demand, managing, sent_as};
 use crate::access::{Check, Effect, Grant, GrantId, Principal, PrincipalKind, Privilege, Securable};
 use crate::http::changes::settle;
 use crate::store::AccessReview;
@@ -30,7 +29,7 @@ const MOST_DAYS: i64 = 36_500;
 
 /// One principal's access by one grant.
 #[derive(Debug, Serialize, JsonSchema)]
-struct Held {
+pub(super) struct Held {
     #[schemars(with = "String")]
     principal: Principal,
     /// Whether it may sign in.
@@ -62,7 +61,7 @@ struct Held {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Review {
+pub(super) struct Review {
     access: Vec<Held>,
     /// To be sent as `after` for the next page; null at the end.
     next: Option<String>,
@@ -73,7 +72,7 @@ struct Review {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Decision {
+pub(super) enum Decision {
     /// The grant is right.
     Keep,
     /// It is taken away.
@@ -90,7 +89,7 @@ pub(super) struct Decide {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Reviewed {
+pub(super) struct Reviewed {
     grant_id: i64,
     /// Whether the grant is gone.
     revoked: bool,
@@ -98,7 +97,7 @@ struct Reviewed {
 }
 
 /// Somebody's access before it is told.
-struct Row {
+pub(super) struct Row {
     /// How far above the securable that was asked about.
     depth: usize,
     principal: Principal,
@@ -116,7 +115,7 @@ impl Row {
 }
 
 /// `GET access-reviews?on=S` or `?principal=P`, `&unused_since_days=N&limit&after`
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Review, Refusal> {
     let query = &call.head.query;
     let on = query.one("on")?.map(str::parse::<Securable>).transpose()?;
     let principal = query.one("principal")?.map(str::parse::<Principal>).transpose()?;
@@ -175,7 +174,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal>
     let view = call.view()?;
     let active = |principal: &Principal| !view.snapshot().is_inactive(principal);
     let access = rows.into_iter().map(|row| told(active(&row.principal), row, &uses, &reviews)).collect();
-    typed(&Review { access, next, policy_version: view.version(), complete })
+    Ok(Review { access, next, policy_version: view.version(), complete })
 }
 
 /// What a page token is bound to: the question without the token.
@@ -298,7 +297,7 @@ async fn of_principal(call: &Call<'_>, principal: &Principal) -> Result<Vec<Row>
 }
 
 /// `POST access-reviews`: the grant is right, or is taken away.
-pub(super) async fn decide(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn decide(call: &mut Call<'_>, trail: &Trail) -> Result<Reviewed, Refusal> {
     let wanted: Decide = sent_as(call).await?;
     let reason = readable("reason", &wanted.reason, 1)?;
     let id = GrantId(wanted.grant_id);
@@ -326,5 +325,5 @@ pub(super) async fn decide(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Str
     } else {
         trail.policy_change(change.policy_change, change.version).await?;
     }
-    typed(&Reviewed { grant_id: id.0, revoked, policy_version: app.policy.version() })
+    Ok(Reviewed { grant_id: id.0, revoked, policy_version: app.policy.version() })
 }

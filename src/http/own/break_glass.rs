@@ -5,9 +5,9 @@
 //! would outlive its end.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
-use super::{Call, Refusal, Trail, demand, object, sent_as};
+use super::grants::Granted;
+use super::{Call, Refusal, Trail, demand, sent_as};
 use crate::access::{Check, Effect, Given, NewGrant, Privilege, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 use crate::http::changes;
@@ -16,9 +16,9 @@ use crate::wire::Malformed;
 /// A reason that says something, in characters.
 const SHORTEST_REASON: usize = 10;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     securable: Securable,
     #[serde(default = "can_read")]
     privilege: String,
@@ -31,7 +31,7 @@ fn can_read() -> String {
 }
 
 /// `POST break-glass`
-pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Granted, Refusal> {
     let wanted: Wanted = sent_as(call).await?;
     demand(call, Check::new(Privilege::BreakGlassUse, wanted.securable.clone()))?;
     check(call, &wanted)?;
@@ -72,7 +72,7 @@ pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Strin
         reason = wanted.reason.trim(),
         "break-glass was used"
     );
-    Ok(object(json!({ "grant": grant, "policy_version": call.app.policy.version() })))
+    Ok(Granted { grant, policy_version: call.app.policy.version() })
 }
 
 fn check(call: &Call<'_>, wanted: &Wanted) -> Result<(), Refusal> {

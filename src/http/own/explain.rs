@@ -1,13 +1,11 @@
 //! Explanations: why a decision is as it is, and who one is.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
-use super::{Call, Refusal, demand, managing, object};
+use super::{Call, Refusal, demand, managing};
 use crate::access::{
     Caller, Check, ExperimentId, Grant, Principal, Privilege, Proof, Scheme, Scope, Securable, SecurableKind,
     Verdict,
@@ -23,7 +21,7 @@ const RECORD_WAIT: Duration = Duration::from_secs(5);
 
 /// Who calls.
 #[derive(Serialize, JsonSchema)]
-struct Whoami {
+pub(super) struct Whoami {
     /// `user:NAME` or `service_principal:NAME`.
     principal: String,
     /// Which kind of credential proved it.
@@ -33,7 +31,6 @@ struct Whoami {
     /// Whether the caller administers Tracegate, with nothing that narrows it.
     administrator: bool,
     /// What the credential is for, if for less than all that the principal may do.
-    #[schemars(with = "Option<Vec<BTreeMap<String, String>>>")]
     scopes: Option<Vec<Scope>>,
     /// The service principal that really calls, on behalf of `principal`.
     actor: Option<String>,
@@ -42,7 +39,7 @@ struct Whoami {
 }
 
 /// `GET whoami`
-pub(super) async fn whoami(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn whoami(call: &Call<'_>) -> Result<Whoami, Refusal> {
     let caller = call.caller;
     // What was shown is the actor's.
     let shown = caller.actor.as_deref().unwrap_or(caller);
@@ -50,7 +47,7 @@ pub(super) async fn whoami(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
         Scheme::Token => call.app.store.token(&shown.proof.credential).await?,
         _ => None,
     };
-    let whoami = Whoami {
+    Ok(Whoami {
         principal: caller.principal.to_string(),
         proved_by: shown.proof.scheme.as_str(),
         credential: shown.proof.credential.clone(),
@@ -58,8 +55,7 @@ pub(super) async fn whoami(call: &Call<'_>) -> Result<Map<String, Value>, Refusa
         scopes: shown.scopes.as_ref().map(|scopes| scopes.to_vec()),
         actor: caller.actor.as_ref().map(|actor| actor.principal.to_string()),
         expires_at_ms: token.and_then(|token| token.expires_at).map(|end| end.0),
-    };
-    Ok(object(json!(whoami)))
+    })
 }
 
 /// `GET explain?principal=P&privilege=X&on=TYPE:ID`: about oneself, about what one manages, or about all.

@@ -5,10 +5,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::access_requests::exists;
-use super::{Call, Refusal, Trail, demand, managing, sent_as, typed};
+use super::{Call, Refusal, Trail, demand, managing, sent_as};
 use crate::access::{Check, ExperimentId, Principal, PrincipalKind, Privilege, Securable, SecurableKind};
 use crate::http::changes::settle;
 use crate::store::{LimitKey, LimitName};
@@ -31,7 +31,7 @@ pub(super) struct Wanted {
 
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Source {
+pub(super) enum Source {
     /// Somebody set it.
     Set,
     /// From the configuration, for every experiment.
@@ -40,7 +40,7 @@ enum Source {
 
 /// A limit in force.
 #[derive(Debug, Serialize, JsonSchema)]
-struct InForce {
+pub(super) struct InForce {
     #[serde(flatten)]
     key: LimitKey,
     value: u64,
@@ -53,19 +53,19 @@ struct InForce {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Shown {
+pub(super) struct Shown {
     limits: Vec<InForce>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct Changed {
+pub(super) struct Changed {
     /// What is in force now; null: nothing.
     limit: Option<InForce>,
     policy_version: i64,
 }
 
 /// `GET limits?securable=S&principal=P`: on what one may see, with what is used; or all that were set.
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<Shown, Refusal> {
     let principal = call.head.query.one("principal")?.map(str::parse::<Principal>).transpose()?;
     let reads_all = call.allows(Check::new(Privilege::PolicyRead, Securable::workspace()))?;
     let own = |key: &LimitKey| key.principal.as_ref() == Some(&call.caller.principal);
@@ -98,7 +98,7 @@ async fn shown(
     mut keys: Vec<LimitKey>,
     sees_all: bool,
     with_traces: bool,
-) -> Result<Map<String, Value>, Refusal> {
+) -> Result<Shown, Refusal> {
     let order = |key: &LimitKey| (key.securable.clone(), key.principal.clone(), key.name.as_str());
     keys.sort_by_key(order);
     let mut limits = Vec::new();
@@ -110,7 +110,7 @@ async fn shown(
             limits.push(limit);
         }
     }
-    typed(&Shown { limits })
+    Ok(Shown { limits })
 }
 
 async fn in_force(call: &Call<'_>, key: LimitKey, with_traces: bool) -> Result<Option<InForce>, Refusal> {
@@ -135,7 +135,7 @@ async fn in_force(call: &Call<'_>, key: LimitKey, with_traces: bool) -> Result<O
 }
 
 /// `PUT limits`
-pub(super) async fn set(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn set(call: &mut Call<'_>, trail: &Trail) -> Result<Changed, Refusal> {
     let wanted: Wanted = sent_as(call).await?;
     let key = LimitKey { securable: wanted.securable, principal: wanted.principal, name: wanted.name };
     may_change(call, &key).await?;
@@ -149,7 +149,7 @@ pub(super) async fn set(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String
 }
 
 /// `DELETE limits?securable=S&principal=P&name=N`: back to the configuration's.
-pub(super) async fn clear(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn clear(call: &Call<'_>, trail: &Trail) -> Result<Changed, Refusal> {
     let needed = |name: &str| -> Result<String, Refusal> { Ok(super::audit::needed(call, name)?) };
     let name = serde_json::from_value(Value::String(needed("name")?))
         .map_err(|_| Malformed::new("query parameter `name`", "must be `requests_per_second` or `traces`"))?;
@@ -164,13 +164,13 @@ async fn change(
     trail: &Trail,
     key: LimitKey,
     value: Option<u64>,
-) -> Result<Map<String, Value>, Refusal> {
+) -> Result<Changed, Refusal> {
     let app = call.app;
     let by = call.caller.principal.to_string();
     let change = app.store.set_usage_limit(&key, value, &by, app.clock.now()).await?;
     settle(app, trail, change).await?;
     let limit = in_force(call, key, true).await?;
-    typed(&Changed { limit, policy_version: app.policy.version() })
+    Ok(Changed { limit, policy_version: app.policy.version() })
 }
 
 async fn may_change(call: &Call<'_>, key: &LimitKey) -> Result<(), Refusal> {

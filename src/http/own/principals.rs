@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Call, Refusal, Trail, object, sent_as};
+use super::explain::Membership;
+use super::{Call, Refusal, Trail, sent_as};
 use crate::access::Principal;
 use crate::http::changes::settle;
 use crate::http::governors;
-use crate::store::{DirectoryEntry, Profile, StoreError, TokenKind, Wish};
+use crate::store::{DirectoryEntry, PrincipalRecord, Profile, StoreError, TokenKind, Wish};
 use crate::wire::Malformed;
 
 /// Characters of a name to show, an e-mail address or an external id.
@@ -19,7 +20,6 @@ const LONGEST: usize = 1000;
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPrincipal {
     /// `user:NAME`, `service_principal:NAME` or `group:NAME`. Whoever was deleted comes back with nothing.
-    #[schemars(with = "String")]
     principal: Principal,
     /// What people call it.
     #[serde(default)]
@@ -41,7 +41,6 @@ pub(super) struct Active {
 /// One principal and how much it has.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Shown {
-    #[schemars(with = "String")]
     principal: Principal,
     /// The id that SCIM has for it. Never given again.
     id: i64,
@@ -52,10 +51,8 @@ pub(super) struct Shown {
     created_at_ms: i64,
     changed_at_ms: i64,
     /// The groups that it was put into itself.
-    #[schemars(with = "Vec<String>")]
     groups: Vec<Principal>,
     /// Of a group: who was put into it.
-    #[schemars(with = "Vec<String>")]
     members: Vec<Principal>,
     /// Grants to this very principal, ended ones too.
     grants: usize,
@@ -63,20 +60,62 @@ pub(super) struct Shown {
     tokens: usize,
 }
 
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Principals {
+    principals: Vec<PrincipalRecord>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Entered {
+    principal: Principal,
+    id: Option<i64>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Activity {
+    principal: Principal,
+    active: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    deleted: Principal,
+    policy_version: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Groups {
+    memberships: Vec<Membership>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Joined {
+    group: Principal,
+    member: Principal,
+    policy_version: i64,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Left {
+    removed: Principal,
+    group: Principal,
+    policy_version: i64,
+}
+
 /// `GET principals`
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
-    Ok(object(json!({ "principals": call.app.store.principals().await? })))
+pub(super) async fn list(call: &Call<'_>) -> Result<Principals, Refusal> {
+    Ok(Principals { principals: call.app.store.principals().await? })
 }
 
 /// `GET principals/{principal}`
-pub(super) async fn get(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn get(call: &Call<'_>) -> Result<Shown, Refusal> {
     let principal: Principal = call.param("principal").parse()?;
     let entry = call.app.store.directory_of(&principal).await?;
     let entry = entry.ok_or_else(|| Refusal::NotFound(format!("`{principal}` does not exist")))?;
     shown(call, entry).await
 }
 
-async fn shown(call: &Call<'_>, entry: DirectoryEntry) -> Result<Map<String, Value>, Refusal> {
+async fn shown(call: &Call<'_>, entry: DirectoryEntry) -> Result<Shown, Refusal> {
     let now = call.app.clock.now();
     let tokens = call.app.store.tokens(Some(&entry.principal), TokenKind::Personal).await?;
     let good = tokens.iter().filter(|token| {
@@ -86,7 +125,7 @@ async fn shown(call: &Call<'_>, entry: DirectoryEntry) -> Result<Map<String, Val
     let owned = |named: Vec<&Principal>| named.into_iter().cloned().collect();
     let emails = entry.profile.attributes.get("emails").and_then(Value::as_array);
     let email = emails.and_then(|emails| emails.first()?.get("value")?.as_str()).map(str::to_owned);
-    let shown = Shown {
+    Ok(Shown {
         id: entry.number,
         active: entry.active,
         display_name: entry.profile.display_name,
@@ -99,12 +138,11 @@ async fn shown(call: &Call<'_>, entry: DirectoryEntry) -> Result<Map<String, Val
         grants: call.app.store.grants(Some(&entry.principal), None).await?.len(),
         tokens: good.count(),
         principal: entry.principal,
-    };
-    Ok(object(serde_json::to_value(shown).map_err(|error| Refusal::Internal(error.to_string()))?))
+    })
 }
 
 /// `POST principals`: unchanged when it is known and nothing else is said of it.
-pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Entered, Refusal> {
     let new: NewPrincipal = sent_as(call).await?;
     let mut wish = Wish::of(new.principal.clone());
     let said = [&new.display_name, &new.email, &new.external_id];
@@ -136,11 +174,11 @@ pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Str
     }
     let entry = call.app.store.directory_of(&new.principal).await?;
     let id = entry.map(|entry| entry.number);
-    Ok(object(json!({ "principal": new.principal, "id": id })))
+    Ok(Entered { principal: new.principal, id })
 }
 
 /// `PUT principals/{principal}/active`: a deactivated principal is refused everything at once.
-pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Activity, Refusal> {
     let principal: Principal = call.param("principal").parse()?;
     let wanted: Active = sent_as(call).await?;
     let store = governors::store_for(call, &[&principal])?;
@@ -148,11 +186,11 @@ pub(super) async fn set_active(call: &mut Call<'_>, trail: &Trail) -> Result<Map
     let change = store.set_active(&principal, wanted.active, &by, call.app.clock.now()).await?;
     call.app.identity.forget();
     settle(call.app, trail, change).await?;
-    Ok(object(json!({ "principal": principal, "active": wanted.active })))
+    Ok(Activity { principal, active: wanted.active })
 }
 
 /// `DELETE principals/{principal}`: with all that it has; its name stays in the record.
-pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Deleted, Refusal> {
     let principal: Principal = call.param("principal").parse()?;
     let store = governors::store_for(call, &[&principal])?;
     let by = call.caller.principal.to_string();
@@ -162,38 +200,35 @@ pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Map<String,
     };
     call.app.identity.forget();
     settle(call.app, trail, change).await?;
-    Ok(object(json!({ "deleted": principal, "policy_version": call.app.policy.version() })))
+    Ok(Deleted { deleted: principal, policy_version: call.app.policy.version() })
 }
 
 /// `GET groups`
-pub(super) async fn groups(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn groups(call: &Call<'_>) -> Result<Groups, Refusal> {
     let view = call.view()?;
-    let members: Vec<Value> = view
-        .snapshot()
-        .memberships()
-        .map(|(group, member)| json!({ "group": group, "member": member }))
-        .collect();
-    Ok(object(json!({ "memberships": members })))
+    let memberships = view.snapshot().memberships();
+    let memberships = memberships.map(|(group, member)| (group.clone(), member.clone())).collect();
+    Ok(Groups { memberships: Membership::all(memberships) })
 }
 
 /// `PUT groups/{group}/members/{member}`
-pub(super) async fn add_member(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn add_member(call: &Call<'_>, trail: &Trail) -> Result<Joined, Refusal> {
     let (group, member) = membership(call)?;
     let store = governors::store_for(call, &[&group])?;
     let by = call.caller.principal.to_string();
     let change = store.add_member(&group, &member, &by, call.app.clock.now()).await?;
     settle(call.app, trail, change).await?;
-    Ok(object(json!({ "group": group, "member": member, "policy_version": call.app.policy.version() })))
+    Ok(Joined { group, member, policy_version: call.app.policy.version() })
 }
 
 /// `DELETE groups/{group}/members/{member}`
-pub(super) async fn remove_member(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn remove_member(call: &Call<'_>, trail: &Trail) -> Result<Left, Refusal> {
     let (group, member) = membership(call)?;
     let store = governors::store_for(call, &[&group])?;
     let by = call.caller.principal.to_string();
     let change = store.remove_member(&group, &member, &by, call.app.clock.now()).await?;
     settle(call.app, trail, change).await?;
-    Ok(object(json!({ "removed": member, "group": group, "policy_version": call.app.policy.version() })))
+    Ok(Left { removed: member, group, policy_version: call.app.policy.version() })
 }
 
 fn membership(call: &Call<'_>) -> Result<(Principal, Principal), Refusal> {

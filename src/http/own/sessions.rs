@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::{Call, Refusal, Trail, demand, object};
+use super::{Call, Refusal, Trail, demand};
 use crate::access::{Check, Principal, Privilege, Securable};
 use crate::clock::UnixMillis;
 use crate::http::browser::record_ended;
@@ -80,13 +80,13 @@ fn whose(call: &Call<'_>) -> Result<Principal, Refusal> {
 }
 
 /// `GET sessions?principal=P`
-pub(super) async fn list(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn list(call: &Call<'_>) -> Result<SessionList, Refusal> {
     let sessions = call.app.store.sessions(Some(&whose(call)?), call.app.clock.now()).await?;
-    Ok(object(written(&SessionList { sessions: sessions.into_iter().map(view).collect() })?))
+    Ok(SessionList { sessions: sessions.into_iter().map(view).collect() })
 }
 
 /// `DELETE sessions/{id}`: refused from now on here, and within a second by every replica.
-pub(super) async fn end(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn end(call: &Call<'_>, trail: &Trail) -> Result<SessionsEnded, Refusal> {
     let id = call.param("id");
     let own = call.app.store.sessions(Some(&call.caller.principal), call.app.clock.now()).await?;
     if !own.iter().any(|session| session.id == id) {
@@ -97,13 +97,12 @@ pub(super) async fn end(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Va
     if ended.ended.is_empty() {
         return Err(Refusal::NotFound(format!("session `{id}` does not exist or has ended already")));
     }
-    Ok(object(written(&ended)?))
+    Ok(ended)
 }
 
 /// `DELETE sessions?principal=P`: all of one.
-pub(super) async fn end_all(call: &Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
-    let ended = end_which(call, trail, Sessions::Of(&whose(call)?)).await?;
-    Ok(object(written(&ended)?))
+pub(super) async fn end_all(call: &Call<'_>, trail: &Trail) -> Result<SessionsEnded, Refusal> {
+    end_which(call, trail, Sessions::Of(&whose(call)?)).await
 }
 
 async fn end_which(call: &Call<'_>, trail: &Trail, which: Sessions<'_>) -> Result<SessionsEnded, Refusal> {

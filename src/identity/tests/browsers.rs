@@ -500,7 +500,7 @@ async fn a_logout_token_ends_what_it_names_and_is_no_credential() {
     refused(place.browsers().told_to_end("x").await, "not a JWT");
     assert!(place.call(&one.cookie).await.is_ok());
     // Though it is for an audience of ours and names a person, nobody calls with it.
-    assert!(place.world.refusal(&token(json!({}))).await.contains("no credential"));
+    assert!(place.world.refusal(&token(json!({}))).await.contains("for another purpose"));
 
     let told = place.browsers().told_to_end(&token(json!({"sid": "other"}))).await.unwrap();
     assert!(place.browsers().end_as_told(&told).await.unwrap().is_empty());
