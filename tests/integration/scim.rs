@@ -276,7 +276,8 @@ async fn who_may_manage_identities_does_not_come_to_govern_by_it() {
 
     // A group that governs nothing is the directory's to fill, until an administrator lets it govern.
     let path = format!("Groups/{plain}");
-    gateway.with_token(&sync, patch(&path, add(&own))).await.expect(200);
+    let stranger = id("user:stranger").await;
+    gateway.with_token(&sync, patch(&path, add(&stranger))).await.expect(200);
     let join = "/api/tracegate/v1/groups/group:ops/members/group:plain";
     gateway.call(Who::Admin, Request::json("PUT", join, &json!({}))).await.expect(200);
     gateway.with_token(&sync, patch(&path, add(&retired_id))).await.expect(403);
