@@ -81,7 +81,8 @@ impl World {
         world.tokens.push(("user:admin".to_owned(), id, first));
         for who in &PEOPLE[1..] {
             let secret = world.gateway.newcomer(who).await;
-            let made = world.gateway.app.store.tokens(Some(&principal(who))).await.unwrap();
+            let made =
+                world.gateway.app.store.tokens(Some(&principal(who)), TokenKind::Personal).await.unwrap();
             world.tokens.push(((*who).to_owned(), made[0].id.clone(), secret));
         }
         for (group, member) in

@@ -24,7 +24,7 @@ const NARROWED: [(&str, &str); 6] = [
     ("tracegate.access_request.list", "requests"),
 ];
 /// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
-const ABOUT_ONESELF: [&str; 14] = [
+const ABOUT_ONESELF: [&str; 13] = [
     "tracegate.whoami",
     "tracegate.access_request.create",
     "browser.account",
@@ -34,7 +34,6 @@ const ABOUT_ONESELF: [&str; 14] = [
     "scim.schemas",
     "permissions.levels",
     "permissions.levels_of_path",
-    "oauth.personal_token.create",
     "oauth.personal_token.list",
     "mlflow_auth.users.list",
     "mlflow_auth.users.current",

@@ -43,10 +43,13 @@ struct Said {
 fn start(data: &Path, upstream: &str) -> Said {
     let config = data.join("tracegate.toml");
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}\"\nworkers = 2\nshutdown_seconds = 2\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}\"\n\
+         public_url = \"https://traces.example\"\nworkers = 2\nshutdown_seconds = 2\n\
          [mlflow]\nurl = \"{upstream}\"\ntoken = \"{UPSTREAM}\"\n[telemetry]\nlog = \"trace\"\n\
          [[identity.issuers]]\nissuer = \"https://people.example\"\naudience = [\"tracegate\"]\n\
-         hs256_secret = \"{SHARED}\"\nclient_id = \"tracegate\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
+         hs256_secret = \"{SHARED}\"\n\
+         [[identity.issuers]]\nissuer = \"https://sign-in.example\"\naudience = [\"tracegate\"]\n\
+         client_id = \"tracegate\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
          [[identity.federation]]\nissuer = \"https://people.example\"\naudience = [\"jobs\"]\nsubject = \"job\"\n\
          service_principal = \"agent\"\n",
         data.join("state").display()

@@ -111,7 +111,3 @@ async fn end_which(call: &Call<'_>, trail: &Trail, which: Sessions<'_>) -> Resul
     record_ended(call.app, trail, &ended, &why).await?;
     Ok(SessionsEnded { ended: ended.into_iter().map(|(id, _)| id).collect() })
 }
-
-fn written(answer: &impl Serialize) -> Result<Value, Refusal> {
-    serde_json::to_value(answer).map_err(|error| Refusal::Internal(error.to_string()))
-}
