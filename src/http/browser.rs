@@ -6,12 +6,10 @@
 mod account;
 mod guard;
 mod next;
-mod page;
 mod sign_in;
 mod sign_out;
 
 pub(super) use guard::{for_browsers, prove_own_page, starts_over};
-pub(super) use page::refusal;
 
 use super::call::Call;
 use super::error::Refusal;

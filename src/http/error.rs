@@ -250,7 +250,7 @@ impl Refusal {
             tracing::error!(detail, decision_id, "a call failed inside Tracegate");
         }
         if shape == Shape::Page {
-            return super::browser::refusal(status, decision_id);
+            return super::page::refusal(status, decision_id);
         }
         let mut headers = Headers::new();
         headers.push("content-type", "application/json");

@@ -5,11 +5,11 @@ use super::super::convert;
 use super::super::error::Refusal;
 use super::super::own::BODY_LIMIT;
 use super::super::trail::Trail;
-use super::page::{escaped, page, redirect};
 use super::sign_out::form;
 use super::{Form, forged, record_ended};
 use crate::access::Scheme;
 use crate::clock::UnixMillis;
+use crate::http::page::{escaped, page, redirect};
 use crate::store::{SessionRecord, Sessions};
 use crate::wire::{Body, Reply};
 

@@ -5,9 +5,9 @@ use actix_web::HttpRequest;
 use super::super::convert;
 use super::super::error::Refusal;
 use super::next;
-use super::page::redirect;
 use crate::access::{Caller, Scheme};
 use crate::app::App;
+use crate::http::page::redirect;
 use crate::wire::{Head, Reply};
 
 /// Whether a cookie that is no good is no matter: who signs in anew, or out, need not be signed in.

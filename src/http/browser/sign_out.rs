@@ -3,9 +3,9 @@
 use super::super::error::Refusal;
 use super::super::own::Open;
 use super::super::trail::Trail;
-use super::page::{escaped, page, page_that_leads_to};
 use super::{Form, forged, own_url, record_ended};
 use crate::access::{Caller, Durability, Scheme};
+use crate::http::page::{escaped, page, page_that_leads_to};
 use crate::store::Sessions;
 use crate::wire::{Headers, Reply};
 

@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Call, Refusal, Trail, demand};
 use crate::access::{Check, Principal, Privilege, Securable};

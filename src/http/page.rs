@@ -76,7 +76,7 @@ fn style_hash() -> String {
 }
 
 /// The page of a refusal. Its reason is in the audit record and not here.
-pub(in crate::http) fn refusal(status: u16, decision_id: &str) -> Reply {
+pub(super) fn refusal(status: u16, decision_id: &str) -> Reply {
     let (title, what) = match status {
         401 => ("You are not signed in", "You could not be signed in, or your session is over."),
         403 => ("This was refused", "You may not do this, or it did not come from a page of Tracegate."),
