@@ -18,7 +18,7 @@ const OWN: &str = "/api/tracegate/v1";
 
 /// Every door that can change who administers. One that is added to the gateway is added here: of MLflow's own
 /// accounts, `users/update-admin`, `users/delete` and what `roles/*` take away.
-const DOORS: [&str; 22] = [
+const DOORS: [&str; 28] = [
     "own.active",
     "own.delete_person",
     "own.delete_group",
@@ -41,6 +41,12 @@ const DOORS: [&str; 22] = [
     "scim.delete_group",
     "permissions.workspace",
     "permissions.tokens",
+    "mlflow.update_admin",
+    "mlflow.delete_user",
+    "mlflow.assign",
+    "mlflow.unassign",
+    "mlflow.rename_role",
+    "mlflow.delete_role",
 ];
 
 /// Numbers that look random and are the same each time.
@@ -211,6 +217,33 @@ impl World {
                 let list =
                     json!({ "access_control_list": [{ "group_name": "users", "permission_level": level }] });
                 Request::json("PUT", &format!("/api/2.0/permissions/{path}"), &list)
+            }
+            "mlflow.update_admin" => {
+                let body = json!({ "username": name, "is_admin": coin });
+                Request::json("PATCH", "/api/2.0/mlflow/users/update-admin", &body)
+            }
+            "mlflow.delete_user" => {
+                Request::json("DELETE", "/api/2.0/mlflow/users/delete", &json!({ "username": name }))
+            }
+            "mlflow.assign" | "mlflow.unassign" => {
+                let role: i64 = self.id(group).await.parse().unwrap();
+                let body = json!({ "username": name, "role_id": role });
+                match door {
+                    "mlflow.assign" => Request::json("POST", "/api/3.0/mlflow/roles/assign", &body),
+                    _ => Request::json("DELETE", "/api/3.0/mlflow/roles/unassign", &body),
+                }
+            }
+            "mlflow.rename_role" | "mlflow.delete_role" => {
+                let role: i64 = self.id(group).await.parse().unwrap();
+                match door {
+                    "mlflow.delete_role" => {
+                        Request::json("DELETE", "/api/3.0/mlflow/roles/delete", &json!({ "role_id": role }))
+                    }
+                    _ => {
+                        let body = json!({ "role_id": role, "name": other.strip_prefix("group:").unwrap() });
+                        Request::json("PATCH", "/api/3.0/mlflow/roles/update", &body)
+                    }
+                }
             }
             other => panic!("{other} is no door"),
         }

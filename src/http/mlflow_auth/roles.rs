@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 
 use super::change::change;
-use super::directory::{Directory, Role, assignment_json, leads_to_admins};
+use super::directory::{Directory, Role, assignment_json};
 use super::{
-    DIRECT_ROLE, WORKSPACE, already_there, asked, demand_administrator, demand_identities, demand_sight_of,
-    nothing, sees_others,
+    DIRECT_ROLE, WORKSPACE, already_there, asked, demand_identities, demand_sight_of, nothing, sees_others,
 };
 use crate::access::{Principal, Privilege, Securable};
 use crate::http::call::Call;
@@ -135,7 +134,8 @@ pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     let mut group = changeable(call, number).await?;
     if let Some(to) = renamed.filter(|to| *to != group) {
         let (app, by) = (call.app, call.caller.principal.to_string());
-        let change = match app.store.rename_group(&group, &to, &by, app.clock.now()).await {
+        let store = governors::store_for(call, &[&group])?;
+        let change = match store.rename_group(&group, &to, &by, app.clock.now()).await {
             Err(StoreError::Exists(_)) => return Err(taken(&to)),
             other => other?,
         };
@@ -152,9 +152,7 @@ pub(super) async fn update(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 async fn changeable(call: &Call<'_>, number: i64) -> Result<Principal, Refusal> {
     let directory = Directory::read(call).await?;
     let group = directory.role(number)?.group()?.clone();
-    if leads_to_admins(directory.view.snapshot(), &group) {
-        demand_administrator(call)?;
-    }
+    governors::store_for(call, &[&group])?;
     Ok(group)
 }
 
@@ -164,8 +162,8 @@ pub(super) async fn delete(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
     let number = asked::number(call, "role_id")?;
     let group = changeable(call, number).await?;
     let (app, by) = (call.app, call.caller.principal.to_string());
-    let change =
-        governors::store_for(call, &[&group])?.delete_principal(&group, &by, app.clock.now()).await?;
+    let store = governors::store_for(call, &[&group])?;
+    let change = store.delete_principal(&group, &by, app.clock.now()).await?;
     settle(app, trail, change).await?;
     Ok(nothing())
 }
@@ -187,9 +185,7 @@ async fn pair(call: &Call<'_>) -> Result<(Principal, Principal, i64, i64), Refus
 pub(super) async fn assign(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
     let (user, group, user_number, number) = pair(call).await?;
     change(call, trail, async |snapshot| {
-        if leads_to_admins(&snapshot, &group) {
-            demand_administrator(call)?;
-        }
+        governors::store_for(call, &[&group])?;
         if snapshot.memberships().any(|(one, member)| *one == group && *member == user) {
             return Err(already_there(format!("`{user}` has the role `{}` already", group.name)));
         }
@@ -203,9 +199,7 @@ pub(super) async fn assign(call: &Call<'_>, trail: &Trail) -> Result<Value, Refu
 pub(super) async fn unassign(call: &Call<'_>, trail: &Trail) -> Result<Value, Refusal> {
     let (user, group, _, _) = pair(call).await?;
     change(call, trail, async |snapshot| {
-        if leads_to_admins(&snapshot, &group) {
-            demand_administrator(call)?;
-        }
+        governors::store_for(call, &[&group])?;
         if !snapshot.memberships().any(|(one, member)| *one == group && *member == user) {
             let message = format!("`{user}` was not given the role `{}` directly", group.name);
             return Err(Refusal::NotFound(message));
