@@ -97,7 +97,11 @@ impl Disk {
         let newest = synced.keys().next_back().cloned().unwrap_or_default();
         for entry in std::fs::read_dir(from).unwrap() {
             let name = entry.unwrap().file_name();
-            let mut bytes = std::fs::read(from.join(&name)).unwrap();
+            let mut bytes = match std::fs::read(from.join(&name)) {
+                // A temporary file got its name between the listing and this.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                read => read.unwrap(),
+            };
             if let Some(synced) = synced.get(name.to_str().unwrap()) {
                 let safe = *synced as usize;
                 bytes.truncate(chance.random_range(safe..=bytes.len()));
