@@ -110,3 +110,25 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "`networkPolicy.mlflow.podSelector` names an MLflow server's pods, and `config.mlflow.url` no server" }}
 {{- end }}
 {{- end }}
+
+{{- define "tracegate.env" -}}
+{{- if not .Values.config.audit.replica }}
+# The name of this replica in the record, the same after a restart.
+- name: TRACEGATE__AUDIT__REPLICA
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+{{- end }}
+{{- with .Values.secrets.database }}
+{{- if .name }}
+- name: TRACEGATE__DATABASE__URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name }}
+      key: {{ .key }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
