@@ -29,7 +29,7 @@ TYPES = {
     "number": {"type": "integer", "minimum": 0},
     "`true` or `false`": {"type": "boolean"},
     "list of texts": {"type": "array", "items": TEXT},
-    "table of texts": {"type": "object", "additionalProperties": TEXT, "propertyNames": TEXT},
+    "table of texts": {"type": "object", "patternProperties": {"[\\x00-\\x1f\\x7f]": False}, "additionalProperties": TEXT},
     "`text` or `json`": {"enum": ["text", "json"]},
 }
 # What a pod needs of a setting, beyond what the program does.
