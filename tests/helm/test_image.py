@@ -3,6 +3,7 @@
 import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,27 @@ def context():
                 kept = pattern.startswith("!")
         if kept:
             yield name
+
+
+# They say themselves that they are compiled for tests only.
+FOR_TESTS = re.compile(r"(^|/)(tests|proof)(/|\.rs$)|^src/config/describe\.rs$|^src/layers\.rs$")
+
+
+def test_the_program_takes_in_no_file_that_the_build_does_not_see():
+    files = set(context())
+    taken = {}
+    for name in files:
+        if name.startswith("src/") and not FOR_TESTS.search(name):
+            text = (chart.ROOT / name).read_text()
+            # Down to the tests that stand at the end of a file.
+            text = text.partition("#[cfg(test)]\nmod tests {")[0]
+            for path in re.findall(r'include_(?:str|bytes)!\(\s*"([^"]+)"', text):
+                taken[os.path.normpath(Path(name).parent / path)] = name
+            for path in re.findall(r'sqlx::migrate!\("([^"]+)"\)', text):
+                taken[path] = name
+    assert "policies/levels.csv" in taken and "migrations/postgres" in taken
+    for path, name in taken.items():
+        assert path in files or any(file.startswith(path + "/") for file in files), f"{name} takes in {path}"
 
 
 def test_the_build_sees_what_it_needs_and_nothing_else(tmp_path):

@@ -52,6 +52,11 @@ def test_the_mlflow_server_is_closed_in_its_own_namespace_and_on_its_pods_port()
     assert also == {"from": [namespace("monitoring")]}
 
 
+def test_the_mlflow_server_stays_closed_when_tracegate_goes():
+    found = chart.objects("typical").one("NetworkPolicy", "tracegate-only-way-to-mlflow")
+    assert found["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
 def test_tracegate_goes_where_its_settings_send_it():
     assert egress(policy(chart.objects("minimal"))) == {(53, 53): "anywhere"}
     typical = egress(policy(chart.objects("typical")))

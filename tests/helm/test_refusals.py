@@ -102,6 +102,8 @@ MLFLOW = {"mlflow": {"url": "http://mlflow:5000"}}
         ({"httpRoute": {"enabled": True}}, "/httpRoute/parentRefs"),
         ({"image": {"repository": ""}}, "/image/repository"),
         ({"image": {"digest": "latest"}}, "/image/digest"),
+        # A replica that comes back without its record does not start.
+        ({"persistence": {"retention": {"whenScaled": "Delete"}}}, "/persistence/retention/whenScaled"),
         ({"persistence": {"size": "0"}}, "/persistence/size"),
         ({"podDisruptionBudget": {"maxUnavailable": 0}}, "/podDisruptionBudget/maxUnavailable"),
     ],
