@@ -239,18 +239,39 @@ def test_every_alert_has_a_case():
     assert [rule["alert"] for rule in rules()] == list(CASES)
 
 
-def test_alerts_fire_when_they_should(tmp_path):
+def run_cases(directory, rule_file):
+    """Names of the cases that came out otherwise, and what promtool says."""
     tests = []
     for alert, (fires, rests, minutes) in CASES.items():
         for series, samples in [(fires, [{"labels": "{}", "value": 1}]), (rests, [])]:
-            asked = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+            asked = f'count(count by (alertname) (ALERTS{{alertname="{alert}", alertstate="firing"}}))'
             tests.append({
                 "name": f"{alert} {'fires' if samples else 'rests'}",
                 "interval": "1m",
                 "input_series": [{"series": name, "values": values} for name, values in series],
                 "promql_expr_test": [{"expr": asked, "eval_time": f"{minutes}m", "exp_samples": samples}],
             })
-    file = tmp_path / "alerts.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+    file = directory / "cases.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(rule_file)], "evaluation_interval": "1m", "tests": tests}))
     done = chart.run(chart.program("promtool"), "test", "rules", file)
-    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    wrong = re.findall(r'alertname=\\"(\w+)\\".*\n\s+exp: (\S+)', said)
+    failed = {f"{alert} {'rests' if wanted == 'nil' else 'fires'}" for alert, wanted in wrong}
+    assert bool(failed) == bool(done.returncode), said
+    return failed, said
+
+
+def test_alerts_fire_when_they_should(tmp_path):
+    failed, said = run_cases(tmp_path, RULES)
+    assert not failed, said
+
+
+@pytest.mark.parametrize(("expression", "wrong"), [("vector(1)", "rests"), ("vector(1) > 2", "fires")])
+def test_the_cases_find_alerts_that_always_or_never_fire(tmp_path, expression, wrong):
+    changed = yaml.safe_load(RULES.read_text())
+    for rule in changed["groups"][0]["rules"]:
+        rule["expr"] = expression
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(changed))
+    failed, said = run_cases(tmp_path, file)
+    assert failed == {f"{alert} {wrong}" for alert in CASES}, said
