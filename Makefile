@@ -38,6 +38,7 @@ help:
 	  'make conformance     the whole comparison of our store with a real MLflow (CONFORMANCE_SEEDS); part of make prove' \
   'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
+	  'make bench-identity  what it takes to know who calls, beside a check of a password' \
 	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
 	  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
 	  'make bench-embedded  our store beside mlflow server, without auth, with basic-auth, and with its cache' \
@@ -75,8 +76,11 @@ test-api: clients-api rust
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" "$(CLIENTS_API)/bin/python" tests/api/conformance.py $(API_ARGS)
 
-# Real MLflow clients, through a real Tracegate, to a real MLflow server.
+# Real MLflow and Databricks clients and a real browser, through a real Tracegate, to a real MLflow server.
 test-clients: clients-3 clients-2 rust
+	tests/setup/browser.sh
+	tests/setup/oidc_provider.sh
+	server_programs=$$(tests/setup/postgresql.sh) && echo "PostgreSQL server programs: $$server_programs"
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients $(PYTEST_ARGS)
@@ -139,6 +143,7 @@ bench: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
+	$(MAKE) bench-identity BENCH_ARGS=
 
 .PHONY: bench-embedded
 bench-embedded: clients-3 rust
@@ -163,6 +168,11 @@ bench-replicas: clients-3 rust
 	cargo build --release --bin tracegate
 	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(RELEASE_BINARY)" \
 	  "$(CLIENTS_3)/bin/python" benches/replicas/replicas.py $(BENCH_ARGS)
+
+# What it takes to know who calls, beside MLflow's check of a password.
+.PHONY: bench-identity
+bench-identity: clients-3 rust
+	"$(CLIENTS_3)/bin/python" benches/identity.py $(BENCH_ARGS)
 
 # Questions to an audit index of ten million records; BENCH_ARGS="--events 1000000" for less.
 bench-audit: clients-3 rust

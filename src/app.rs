@@ -1,5 +1,7 @@
 //! Builds everything once from the configuration and holds it for every worker.
 
+mod access_tokens;
+mod enrolment;
 pub mod owners;
 mod policy_feed;
 pub mod roots;
@@ -18,6 +20,7 @@ use crate::classify::Manifest;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::limits::Limits;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::seal::Sealer;
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
@@ -83,6 +86,8 @@ pub struct App {
     pub strangers: strangers::Strangers,
     /// Whose traces pass through.
     pub subjects: subjects::Subjects,
+    /// How much may be used.
+    pub limits: Limits,
 }
 
 impl App {
@@ -108,12 +113,15 @@ impl App {
             casbin_rules::accept_model(&text)
                 .map_err(|error| anyhow::anyhow!("`policy.model_file` `{}`: {error}", path.display()))?;
         }
-        let store = Store::open(&config.database, &data_dir).await?;
+        let issuers = !config.identity.issuers.is_empty();
+        let store = Store::open(&config.database, &data_dir).await?.with_issuers(issuers);
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
         let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
+        let identity = identity.at(config.server.public_url.as_deref());
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
+            limits: Limits::new(&config.limits, store.clone(), Arc::clone(&clock)),
             policy: Policy::new(levels, Arc::clone(&clock), staleness, config.policy.casbin_sample),
             audit: records.sink(),
             sealer: Sealer::new(&store.secret("page-tokens").await?),
@@ -134,6 +142,7 @@ impl App {
             records,
         });
         app.reload_policy().await?;
+        app.limits.refresh(app.policy.version()).await?;
         let first_token = app.first_start().await?;
         Ok((app, first_token))
     }
@@ -141,12 +150,12 @@ impl App {
     /// Makes the first administrator and the default grants, once in the life of a database.
     async fn first_start(&self) -> anyhow::Result<Option<String>> {
         let admins = Principal::group(Principal::ADMINS)?;
-        if self.policy.has_members(&admins) {
-            return Ok(None);
-        }
         let now = self.clock.now();
+        if self.policy.has_members(&admins) {
+            return self.rescue(now).await;
+        }
         let users = Principal::group(Principal::USERS)?;
-        for privilege in [Privilege::ExperimentCreate, Privilege::ModelCreate] {
+        for privilege in [Privilege::ExperimentCreate, Privilege::ModelCreate, Privilege::TokenUse] {
             let grant = NewGrant {
                 principal: users.clone(),
                 securable: Securable::workspace(),
@@ -165,6 +174,15 @@ impl App {
         Ok(Some(token))
     }
 
+    /// Where every token of every administrator has ended and nobody can sign in elsewhere, whoever can start
+    /// the gateway gets a new one: no call can bring this about, but time can.
+    async fn rescue(&self, now: UnixMillis) -> anyhow::Result<Option<String>> {
+        let Some(administrator) = self.store.administrator_without_token(now).await? else { return Ok(None) };
+        tracing::warn!(%administrator, "no administrator had a token that is good, so one was made");
+        let issued = self.identity.issue_token(&administrator, "made at a start", None, "tracegate").await?;
+        Ok(Some(issued.0))
+    }
+
     /// Reads the whole policy from the store and puts it in force.
     pub async fn reload_policy(&self) -> Result<(), StoreError> {
         let asked_at = Instant::now();
@@ -175,8 +193,13 @@ impl App {
         Ok(())
     }
 
-    /// Confirms the policy version with the store, and puts in force what changed since.
+    /// Confirms the policy version with the store, and puts in force what changed since, limits too.
     pub async fn confirm_policy(&self) -> Result<(), StoreError> {
+        self.confirm_version().await?;
+        self.limits.refresh(self.policy.version()).await
+    }
+
+    async fn confirm_version(&self) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
             let asked_at = Instant::now();
             let from = self.policy.version();

@@ -136,6 +136,9 @@ pub trait Backend {
         Ok(Vec::new())
     }
 
+    /// How many traces an experiment holds.
+    async fn held_traces(&self, experiment: &ExperimentId) -> Result<u64, BackendError>;
+
     /// An experiment, deleted ones included.
     async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError>;
 

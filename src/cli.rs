@@ -1,5 +1,6 @@
 //! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
 
+mod access;
 mod audit;
 mod audit_export;
 mod audit_key;
@@ -10,9 +11,14 @@ mod client;
 mod demo;
 mod demo_seed;
 mod explain;
+mod import;
+mod limits;
 mod policy;
+mod principal;
 mod routes;
 mod serve;
+mod service_principal;
+mod session;
 mod times;
 mod token;
 
@@ -52,10 +58,26 @@ enum Command {
         json: bool,
     },
     /// Make, list and revoke tokens
-    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-seconds 86400")]
+    #[command(after_help = "Example:\n  tracegate token create --name laptop --ttl-days 30\n  \
+        tracegate token create --name collector --scope CAN_INGEST@experiment:1")]
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// List and end the sessions of those who signed in with a browser
+    #[command(after_help = "Example:\n  tracegate session end --principal user:bob")]
+    Session {
+        #[command(subcommand)]
+        command: session::SessionCommand,
+    },
+    /// Make, list and revoke the secrets with which service principals get access tokens
+    #[command(
+        name = "service-principal",
+        after_help = "Example:\n  tracegate service-principal secret create agent --ttl-days 90"
+    )]
+    ServicePrincipal {
+        #[command(subcommand)]
+        command: service_principal::ServicePrincipalCommand,
     },
     /// Show and change who may do what
     #[command(after_help = "Example:\n  tracegate policy grant --principal group:analysts \
@@ -64,6 +86,41 @@ enum Command {
     Policy {
         #[command(subcommand)]
         command: policy::PolicyCommand,
+    },
+    /// Make users, service principals and groups known, shut them out, delete them
+    #[command(
+        after_help = "Example:\n  tracegate principal create user:ann@example.com --display-name 'Ann'\n  \
+        tracegate principal deactivate user:bob@example.com"
+    )]
+    Principal {
+        #[command(subcommand)]
+        command: principal::PrincipalCommand,
+    },
+    /// Say who is in which group
+    #[command(after_help = "Example:\n  tracegate group add group:analysts user:bob@example.com")]
+    Group {
+        #[command(subcommand)]
+        command: principal::GroupCommand,
+    },
+    /// Ask for access, decide on requests, review what was granted
+    #[command(
+        after_help = "Example:\n  tracegate access request --on experiment:12 --reason 'triage of incident 4711'"
+    )]
+    Access {
+        #[command(subcommand)]
+        command: access::AccessCommand,
+    },
+    /// Show and set how much of an experiment may be used
+    #[command(after_help = "Example:\n  tracegate limits set --on experiment:12 --requests-per-second 30")]
+    Limits {
+        #[command(subcommand)]
+        command: limits::LimitsCommand,
+    },
+    /// Bring users, roles and permissions of another server over, with a plan first
+    #[command(after_help = "Example:\n  tracegate import mlflow-auth --database sqlite:///basic_auth.db")]
+    Import {
+        #[command(subcommand)]
+        command: import::ImportCommand,
     },
     /// Ask the audit record, or verify it offline
     #[command(
@@ -86,9 +143,16 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
+        Command::Session { command } => session::run(command),
+        Command::ServicePrincipal { command } => service_principal::run(command),
         Command::Policy { command } => return policy::run(command),
+        Command::Principal { command } => principal::run(command),
+        Command::Group { command } => principal::run_group(command),
+        Command::Access { command } => access::run(command),
+        Command::Limits { command } => limits::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
+        Command::Import { command } => import::run(command),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -108,6 +108,14 @@ impl Config {
         self.audit.validate(problems);
         self.limits.validate(problems);
         self.telemetry.validate(problems);
+        let signs_in = self.identity.issuers.iter().any(|issuer| issuer.client_id.is_some());
+        if signs_in && !self.server.has_public_origin() {
+            problems.push(
+                "`server.public_url` is needed for signing in with a browser, where an issuer has a \
+                 `client_id`: `https://HOST`, to which issuers send people back, without a path"
+                    .to_owned(),
+            );
+        }
     }
 }
 

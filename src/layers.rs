@@ -19,6 +19,7 @@ const BELOW_APP: &[&str] = &[
     "policy",
     "audit",
     "seal",
+    "limits",
     "backend",
 ];
 
@@ -29,7 +30,10 @@ fn may_import(module: &str, other: &str) -> bool {
         "config" => LOWEST,
         "telemetry" | "database" => WITH_CONFIG,
         "store" => &["access", "clock", "wire", "config", "database"],
-        "identity" | "classify" | "policy" | "audit" | "seal" => WITH_STORE,
+        // Imports nothing of ours, so that any layer may seal.
+        "seal" => &[],
+        "identity" => &["access", "clock", "wire", "config", "store", "seal"],
+        "classify" | "policy" | "audit" | "limits" => WITH_STORE,
         "backend" => &["access", "clock", "wire", "config", "database", "policy"],
         "app" => BELOW_APP,
         "http" => return matches!(other, "http" | "app") || BELOW_APP.contains(&other),

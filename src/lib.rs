@@ -17,6 +17,7 @@ pub mod http;
 pub mod identity;
 #[cfg(test)]
 mod layers;
+pub mod limits;
 pub mod policy;
 pub mod seal;
 pub mod store;

@@ -15,6 +15,8 @@ mod explain;
 mod fault;
 mod gates;
 mod levels;
+mod membership;
+pub mod mlflow_permissions;
 mod names;
 mod people;
 mod permit;

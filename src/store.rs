@@ -21,16 +21,24 @@
 //! # }
 //! ```
 
+mod access_requests;
+mod access_reviews;
+mod administrators;
 mod apply;
 pub mod audit_index;
 mod change;
 mod claim_batch;
 mod claims;
+mod client_secrets;
+mod directory;
 mod edits;
 mod error;
 mod feed;
 mod grants;
 mod groups;
+mod limits;
+pub mod mlflow_auth;
+mod passwords;
 mod policy_state;
 mod principals;
 mod read_policy;
@@ -39,6 +47,7 @@ mod rows;
 mod secrets;
 mod securable_names;
 mod securables;
+mod sessions;
 mod tokens;
 
 #[cfg(test)]
@@ -48,17 +57,27 @@ mod tests;
 
 use std::path::Path;
 
+pub use access_requests::{
+    AccessRequest, Asked, Decided, MOST_A_DAY, MOST_WAITING, NewAccessRequest, RequestFilter, RequestState,
+    WAITS_MS,
+};
+pub use access_reviews::AccessReview;
 pub use apply::Wanted;
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
+pub use client_secrets::{ClientSecretRecord, MOST_SECRETS, NewClientSecret};
+pub use directory::{DirectoryEntry, Profile, Wish};
 pub use edits::PolicyStep;
 pub use error::StoreError;
 pub use feed::{FeedEvent, PolicyFeed};
 pub use groups::NESTING_LIMIT;
+pub use limits::{LimitKey, LimitName, UsageLimit};
+pub use passwords::PasswordRecord;
 pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
-pub use tokens::{NewToken, TokenRecord};
+pub use sessions::{NewSession, SessionRecord, Sessions};
+pub use tokens::{NewToken, TokenKind, TokenRecord};
 
 use crate::config::database::DatabaseConfig;
 use crate::database::Database;
@@ -69,6 +88,10 @@ pub struct Store {
     database: Database,
     claims: claim_batch::Claims,
     feed: feed::Source,
+    /// The policy version at which changes are made, if at one alone.
+    expected: Option<i64>,
+    /// Whether people may come with credentials that are not kept here.
+    issuers: bool,
 }
 
 impl Store {
@@ -88,7 +111,12 @@ impl Store {
         };
         let claims = claim_batch::Claims::start(database.clone());
         let feed = feed::Source::new(config.url.as_deref())?;
-        Ok(Self { database, claims, feed })
+        Ok(Self { database, claims, feed, expected: None, issuers: false })
+    }
+
+    /// With trusted issuers administrators sign in there, and a token of theirs may go although it is the last.
+    pub fn with_issuers(self, issuers: bool) -> Self {
+        Self { issuers, ..self }
     }
 
     /// Whether the state can be read now, for readiness.

@@ -7,6 +7,12 @@
 mod support;
 
 #[cfg(test)]
+#[path = "integration/access_requests.rs"]
+mod access_requests;
+#[cfg(test)]
+#[path = "integration/access_reviews.rs"]
+mod access_reviews;
+#[cfg(test)]
 #[path = "integration/audit.rs"]
 mod audit;
 #[cfg(test)]
@@ -31,11 +37,20 @@ mod failures;
 #[path = "integration/headers.rs"]
 mod headers;
 #[cfg(test)]
+#[path = "integration/jwt_attacks.rs"]
+mod jwt_attacks;
+#[cfg(test)]
 #[path = "integration/kills.rs"]
 mod kills;
 #[cfg(test)]
+#[path = "integration/last_administrator.rs"]
+mod last_administrator;
+#[cfg(test)]
 #[path = "integration/levels.rs"]
 mod levels;
+#[cfg(test)]
+#[path = "integration/limits.rs"]
+mod limits;
 #[cfg(test)]
 #[path = "integration/live_matrix.rs"]
 mod live_matrix;
@@ -43,8 +58,26 @@ mod live_matrix;
 #[path = "integration/multipart.rs"]
 mod multipart;
 #[cfg(test)]
+#[path = "integration/oauth.rs"]
+mod oauth;
+#[cfg(test)]
+#[path = "integration/on_behalf.rs"]
+mod on_behalf;
+#[cfg(test)]
 #[path = "integration/pages.rs"]
 mod pages;
 #[cfg(test)]
+#[path = "integration/permissions.rs"]
+mod permissions;
+#[cfg(test)]
 #[path = "integration/policy_code.rs"]
 mod policy_code;
+#[cfg(test)]
+#[path = "integration/scim.rs"]
+mod scim;
+#[cfg(test)]
+#[path = "integration/secrets_in_logs.rs"]
+mod secrets_in_logs;
+#[cfg(test)]
+#[path = "integration/tokens.rs"]
+mod tokens;

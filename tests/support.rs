@@ -1,6 +1,7 @@
 //! What the integration tests stand on.
 
 pub mod callers;
+pub mod directory;
 pub mod fake_mlflow;
 pub mod fake_upstream;
 pub mod gateway;

@@ -5,6 +5,7 @@ CREATE TABLE directory (
     principal TEXT NOT NULL UNIQUE REFERENCES principals (id),
     display_name TEXT,
     external_id TEXT,
+    description TEXT,
     attributes TEXT NOT NULL DEFAULT '{}',
     changed_at_ms INTEGER NOT NULL
 );
@@ -22,13 +23,15 @@ ALTER TABLE tokens ADD COLUMN source TEXT;
 CREATE INDEX tokens_by_source ON tokens (source) WHERE source IS NOT NULL;
 CREATE INDEX tokens_by_end ON tokens (expires_at_ms) WHERE kind = 'oauth';
 
--- Several secrets of one service principal are good at once, so that they can be rotated.
+-- Several secrets of one service principal are good at once, so that they can be rotated. Tokens got for one
+-- have its `scopes` (JSON), if it has any.
 CREATE TABLE client_secrets (
     id TEXT NOT NULL PRIMARY KEY,
     hash BLOB NOT NULL UNIQUE,
     principal TEXT NOT NULL REFERENCES principals (id),
     created_at_ms INTEGER NOT NULL,
     created_by TEXT NOT NULL,
+    scopes TEXT,
     expires_at_ms INTEGER,
     last_used_at_ms INTEGER,
     revoked_at_ms INTEGER
@@ -112,3 +115,9 @@ CREATE TABLE usage_counts (
     used INTEGER NOT NULL,
     PRIMARY KEY (subject, span_start_ms)
 ) WITHOUT ROWID;
+
+-- Everybody could make tokens so far. Databases that are new get this grant with the others, at the first start.
+INSERT INTO grants (principal, securable, privilege, effect, reason, granted_by, granted_at_ms)
+SELECT 'group:users', 'workspace:default', 'token.use', 'allow',
+    'default: every user may make tokens; revoke it to restrict', 'tracegate', 0
+WHERE EXISTS (SELECT 1 FROM memberships WHERE group_id = 'group:admins');

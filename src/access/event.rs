@@ -138,7 +138,7 @@ pub struct Event {
     /// The HTTP status answered, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Why it was refused or failed, in one phrase.
+    /// Why it was refused or failed, in one phrase; of a token that was given, which one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     #[serde(default)]

@@ -64,6 +64,8 @@ privileges! {
     WorkspaceManage = "workspace.manage",
     /// Users, groups, roles and other people's tokens.
     IdentityManage = "identity.manage",
+    /// On the workspace: make tokens of one's own.
+    TokenUse = "token.use",
     PolicyRead = "policy.read",
     PolicyManage = "policy.manage",
     AuditRead = "audit.read",

@@ -1,6 +1,10 @@
 //! What a token is for: less than its principal may do, never more.
 
+use std::fmt;
+use std::str::FromStr;
+
 use super::given::Given;
+use super::ids::MalformedId;
 use super::securable::Securable;
 
 /// Gives a level or a privilege on a securable and all below it, as far as the principal has it.
@@ -37,9 +41,41 @@ impl<'de> serde::Deserialize<'de> for Scope {
     }
 }
 
+/// `CAN_INGEST@experiment:1`, as commands and the token endpoint write it.
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.privilege, self.securable)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = MalformedId;
+
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        let wrong = || MalformedId {
+            value: text.chars().take(80).collect(),
+            expected: "a scope (`PRIVILEGE@SECURABLE`, such as `CAN_INGEST@experiment:1`)",
+        };
+        let (privilege, securable) = text.split_once('@').ok_or_else(wrong)?;
+        let scope = Self { privilege: privilege.parse()?, securable: securable.parse()? };
+        if scope.privilege.grantable_on(scope.securable.kind) { Ok(scope) } else { Err(wrong()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_in_one_word_is_read_as_it_is_written() {
+        for text in ["CAN_INGEST@experiment:1", "trace.read@workspace:default", "CAN_READ@folder:/Users/a@b"]
+        {
+            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "@", "CAN_READ", "CAN_READ@", "@experiment:1", "SELECT@experiment:1", "all-apis"] {
+            assert!(wrong.parse::<Scope>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_scope_is_read_and_written_in_one_spelling_and_must_mean_something() {

@@ -19,6 +19,8 @@ mod time;
 
 use std::str::FromStr;
 
+pub use time::instant;
+
 use crate::access::Event;
 use crate::store::audit_index::AuditEntry;
 

@@ -216,6 +216,10 @@ impl Backend for Embedded {
         lookup::trace_marks(&self.0, trace).await
     }
 
+    async fn held_traces(&self, experiment: &ExperimentId) -> Result<u64, BackendError> {
+        lookup::held_traces(&self.0, experiment).await
+    }
+
     async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError> {
         lookup::experiment(&self.0, id).await
     }

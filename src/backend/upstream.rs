@@ -161,6 +161,10 @@ impl Backend for Upstream {
         self.look_up_trace_marks(trace).await
     }
 
+    async fn held_traces(&self, experiment: &ExperimentId) -> Result<u64, BackendError> {
+        self.look_up_held_traces(experiment).await
+    }
+
     async fn experiment(&self, id: &ExperimentId) -> Result<Option<ExperimentFacts>, BackendError> {
         self.look_up_experiment(id).await
     }

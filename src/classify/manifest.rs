@@ -259,9 +259,12 @@ impl Manifest {
                 return Err(fail(format!("the name `{}` is taken", operation.name)));
             }
             if operation.json_body {
-                operation.body_shape = shapes
-                    .remove(&operation.name)
-                    .ok_or_else(|| fail(format!("`{}` has no body in bodies.txt", operation.name)))?;
+                operation.body_shape = match shapes.remove(&operation.name) {
+                    Some(shape) => shape,
+                    // Tracegate answers it, and holds the body to types of its own.
+                    None if operation.handling == Handling::Own => None,
+                    None => return Err(fail(format!("`{}` has no body in bodies.txt", operation.name))),
+                };
             }
             for method in &operation.methods {
                 for path in concrete(&operation.template) {
@@ -293,13 +296,19 @@ impl Manifest {
 }
 
 impl Operation {
-    /// The paths that the template stands for: `~` is `/api` and `/ajax-api`.
+    /// The paths that the template stands for: `~` is `/api` and `/ajax-api`, `SCIM` each of its bases.
     pub fn paths(&self) -> Vec<String> {
         concrete(&self.template)
     }
 }
 
+/// Databricks' clients ask for the first, identity providers for a plain base.
+const SCIM_BASES: [&str; 3] = ["/api/2.0/preview/scim/v2", "/api/2.0/scim/v2", "/scim/v2"];
+
 fn concrete(template: &str) -> Vec<String> {
+    if let Some(rest) = template.strip_prefix("SCIM") {
+        return SCIM_BASES.iter().map(|base| format!("{base}{rest}")).collect();
+    }
     match template.strip_prefix('~') {
         Some(rest) => vec![format!("/api{rest}"), format!("/ajax-api{rest}")],
         None => vec![template.to_owned()],

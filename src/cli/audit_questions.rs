@@ -135,7 +135,7 @@ pub(super) fn saw(arguments: SawArguments) -> anyhow::Result<()> {
     query.extend(arguments.from.map(|from| ("since", from.to_string())));
     query.extend(arguments.to.map(|to| ("until", to.to_string())));
     let answer = Client::from_environment()?.call(Method::GET, "audit/seen", &query, None)?;
-    let columns = ["principal", "level", "operation", "traces", "times", "first_ms", "last_ms"];
+    let columns = ["principal", "actor", "level", "operation", "traces", "times", "first_ms", "last_ms"];
     print(&answer, arguments.json, "readers", &columns);
     Ok(())
 }
@@ -175,7 +175,11 @@ pub(super) fn denials(arguments: DenialArguments) -> anyhow::Result<()> {
     query.push(("decision", "deny".to_owned()));
     query.extend(arguments.principal.map(|principal| ("principal", principal)));
     query.extend(arguments.securable.map(|securable| ("securable", securable)));
-    events(&arguments.period, query, &["time_ms", "principal", "operation", "status", "securables", "reason"])
+    events(
+        &arguments.period,
+        query,
+        &["time_ms", "principal", "actor", "operation", "status", "securables", "reason"],
+    )
 }
 
 pub(super) fn changes(arguments: PeriodArguments) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, print};
+use crate::access::Scope;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
@@ -16,9 +17,15 @@ pub(super) enum TokenCommand {
         /// What it is for
         #[arg(long, default_value = "unnamed")]
         name: String,
-        /// How long it is valid, in seconds; without end if absent
+        /// How long it is valid, in seconds; without end, or as long as the server allows, if absent
         #[arg(long)]
         ttl_seconds: Option<u64>,
+        /// The same in days
+        #[arg(long, conflicts_with = "ttl_seconds")]
+        ttl_days: Option<u64>,
+        /// What it is for, as PRIVILEGE@SECURABLE (repeatable); for all that its owner may do if absent
+        #[arg(long)]
+        scope: Vec<Scope>,
         #[arg(long)]
         json: bool,
     },
@@ -26,6 +33,9 @@ pub(super) enum TokenCommand {
     List {
         #[arg(long)]
         principal: Option<String>,
+        /// Access tokens of the token endpoint instead of those that people made
+        #[arg(long)]
+        oauth: bool,
         #[arg(long)]
         json: bool,
     },
@@ -40,13 +50,16 @@ pub(super) enum TokenCommand {
 pub(super) fn run(command: TokenCommand) -> anyhow::Result<()> {
     let client = Client::from_environment()?;
     match command {
-        TokenCommand::Create { principal, name, ttl_seconds, json } => {
+        TokenCommand::Create { principal, name, ttl_seconds, ttl_days, scope, json } => {
             let mut body = json!({ "name": name });
             if let Some(principal) = principal {
                 body["principal"] = Value::String(principal);
             }
-            if let Some(seconds) = ttl_seconds {
+            if let Some(seconds) = seconds(ttl_seconds, ttl_days) {
                 body["ttl_seconds"] = seconds.into();
+            }
+            if !scope.is_empty() {
+                body["scopes"] = json!(scope);
             }
             let answer = client.call(Method::POST, "tokens", &[], Some(&body))?;
             if json {
@@ -55,8 +68,11 @@ pub(super) fn run(command: TokenCommand) -> anyhow::Result<()> {
                 super::print_line(answer["token"].as_str().unwrap_or_default());
             }
         }
-        TokenCommand::List { principal, json } => {
-            let query: Vec<(&str, String)> = principal.into_iter().map(|p| ("principal", p)).collect();
+        TokenCommand::List { principal, oauth, json } => {
+            let mut query: Vec<(&str, String)> = principal.into_iter().map(|p| ("principal", p)).collect();
+            if oauth {
+                query.push(("kind", "oauth".to_owned()));
+            }
             let answer = client.call(Method::GET, "tokens", &query, None)?;
             print(&answer, json, "tokens", &["id", "principal", "name", "expires_at_ms", "revoked_at_ms"]);
         }
@@ -66,4 +82,9 @@ pub(super) fn run(command: TokenCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A lifetime in seconds, given in one way or the other.
+pub(super) fn seconds(seconds: Option<u64>, days: Option<u64>) -> Option<u64> {
+    seconds.or(days.map(|days| days.saturating_mul(86_400)))
 }

@@ -149,7 +149,7 @@ fn in_words((key, value): (&str, &str)) -> (String, String) {
             Ok(number) => format!("{}{}", grouped(number), size_in_words(key, number)),
             Err(_) => number.to_owned(),
         },
-        text => format!("`{}`", text.trim_matches('"').replace("Text", "text")),
+        text => format!("`{}`", text.trim_matches('"').replace("Text", "text").replace("Off", "off")),
     };
     (key.to_owned(), words)
 }
@@ -179,6 +179,7 @@ fn kind_in_words(kind: &str) -> String {
         "bool" => "`true` or `false`",
         "u32" | "u64" | "usize" => "number",
         "LogFormat" => "`text` or `json`",
+        "LimitsProfile" => "`off` or `reference-platform`",
         "Vec<String>" => "list of texts",
         "Vec<IssuerConfig>" | "Vec<FederationConfig>" => "list of tables",
         "BTreeMap<String, String>" => "table of texts",

@@ -1,5 +1,7 @@
 //! Who may say who calls: our own tokens always, and the JWT issuers named here.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -73,7 +75,8 @@ impl Default for IdentityConfig {
 pub struct IssuerConfig {
     /// The `iss` claim, exactly.
     pub issuer: String,
-    /// The `aud` claims accepted; one of them must be in the token.
+    /// The `aud` claims accepted; one of them must be in the token. Without any, tokens of this issuer are only
+    /// to be exchanged by the rules of `[[identity.federation]]`, and nobody can call with one.
     pub audience: Vec<String>,
     /// Where the issuer publishes its keys (URL). Without it and without a secret, the issuer's
     /// `/.well-known/openid-configuration` says where.
@@ -125,7 +128,8 @@ pub struct FederationConfig {
     pub audience: Vec<String>,
     /// The `sub` claim, exactly.
     pub subject: Option<String>,
-    /// Further claims and the text each must have, exactly.
+    /// Further claims and the text each must have, exactly. A name that begins with `/` is a JSON pointer:
+    /// `/kubernetes.io/namespace` is `namespace` within `kubernetes.io`. A rule needs a subject or a claim.
     pub claims: BTreeMap<String, String>,
     /// The name of the service principal that it stands for.
     pub service_principal: String,
@@ -173,6 +177,11 @@ impl IssuerConfig {
 }
 
 impl IdentityConfig {
+    /// How far an issuer's clock may differ from ours, in milliseconds.
+    pub fn clock_skew_ms(&self) -> i64 {
+        i64::try_from(self.clock_skew_seconds.min(300)).unwrap_or(0) * 1000
+    }
+
     pub fn validate(&self, problems: &mut Vec<String>) {
         let claims = [
             ("username_claim", Some(&self.username_claim)),
@@ -193,11 +202,65 @@ impl IdentityConfig {
                     .to_owned(),
             );
         }
+        sign_in::validate_sessions(self, problems);
+        if self.token_max_days == Some(0) {
+            problems
+                .push("`identity.token_max_days` is 0; leave it out for tokens without an end".to_owned());
+        }
+        if !(60..=86_400).contains(&self.access_token_seconds) {
+            problems.push("`identity.access_token_seconds` must be 60 to 86400".to_owned());
+        }
+        for (index, rule) in self.federation.iter().enumerate() {
+            rule.validate(&format!("identity.federation[{index}]"), &self.issuers, problems);
+        }
         for (index, issuer) in self.issuers.iter().enumerate() {
+            if issuer.audience.is_empty() && self.federation.iter().all(|rule| rule.issuer != issuer.issuer) {
+                problems.push(format!(
+                    "`identity.issuers[{index}].audience` is missing; set it to the `aud` claim that the issuer \
+                     gives for Tracegate, or name the issuer in `[[identity.federation]]`"
+                ));
+            }
             issuer.validate(&format!("identity.issuers[{index}]"), problems);
+            sign_in::validate(self, issuer, &format!("identity.issuers[{index}]"), problems);
             if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
                 problems.push(format!("`identity.issuers[{index}].issuer` is listed twice; keep one"));
             }
+        }
+    }
+}
+
+impl FederationConfig {
+    fn validate(&self, at: &str, issuers: &[IssuerConfig], problems: &mut Vec<String>) {
+        let Some(issuer) = issuers.iter().find(|issuer| issuer.issuer == self.issuer) else {
+            problems
+                .push(format!("`{at}.issuer` is `{}`, which `identity.issuers` does not list", self.issuer));
+            return;
+        };
+        if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
+            problems.push(format!(
+                "`{at}.audience` is missing; set it to the `aud` claim of the workload's tokens"
+            ));
+        }
+        // Such a token would be two things at once: exchanged, and sent as it is.
+        if let Some(both) = self.audience.iter().find(|audience| issuer.audience.contains(audience)) {
+            problems.push(format!(
+                "`{at}.audience` has `{both}`, which is the issuer's own for people too; let the workload's tokens \
+                 have another"
+            ));
+        }
+        if self.subject.is_none() && self.claims.is_empty() {
+            problems.push(format!(
+                "`{at}` has neither `subject` nor `claims`, so that every token of the issuer would do; say which"
+            ));
+        }
+        let empty = |text: &String| text.is_empty();
+        if self.subject.as_ref().is_some_and(empty)
+            || self.claims.iter().any(|(name, wanted)| name.is_empty() || wanted.is_empty())
+        {
+            problems.push(format!("`{at}` has an empty subject or claim; leave it out instead"));
+        }
+        if let Err(error) = crate::access::Principal::service_principal(&self.service_principal) {
+            problems.push(format!("`{at}.service_principal`: {error}"));
         }
     }
 }
@@ -207,10 +270,9 @@ impl IssuerConfig {
         if self.issuer.is_empty() {
             problems.push(format!("`{at}.issuer` is missing; set it to the tokens' `iss` claim"));
         }
-        if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
-            problems.push(format!(
-                "`{at}.audience` is missing; set it to the `aud` claim that the issuer gives for Tracegate"
-            ));
+        if self.audience.iter().any(String::is_empty) {
+            problems
+                .push(format!("`{at}.audience` has an empty name; an audience is the `aud` claim of tokens"));
         }
         let sources =
             [self.jwks_url.is_some(), self.hs256_secret.is_some(), self.hs256_secret_file.is_some()];
@@ -320,6 +382,32 @@ mod tests {
         for (problem, key) in found.iter().zip(expected) {
             assert!(problem.contains(key), "{problem} should name {key}");
         }
+    }
+
+    #[test]
+    fn a_trust_rule_must_say_whom_it_trusts() {
+        let issuers = "[[issuers]]\n issuer = \"https://people\"\n audience = [\"t\"]\n\
+             [[issuers]]\n issuer = \"https://ci\"\n";
+        let with = |rule: &str| problems(&format!("{issuers}[[federation]]\n{rule}"));
+        let good =
+            "issuer = \"https://ci\"\n audience = [\"ci\"]\n subject = \"a\"\n service_principal = \"x\"";
+        assert!(with(good).is_empty(), "{:?}", with(good));
+        let people = good.replace("https://ci", "https://people");
+        for (key, rule) in [
+            ("federation[0].issuer", good.replace("https://ci", "https://elsewhere")),
+            ("federation[0].audience", good.replace("[\"ci\"]", "[]")),
+            ("federation[0].audience", people.replace("[\"ci\"]", "[\"t\"]")),
+            ("federation[0]` has neither", good.replace("subject = \"a\"", "")),
+            ("federation[0]` has an empty", good.replace("subject = \"a\"", "subject = \"\"")),
+            ("federation[0].service_principal", good.replace("\"x\"", "\"\"")),
+            // Nothing speaks of the second issuer: its tokens would be for nothing.
+            ("issuers[1].audience", people),
+        ] {
+            let found = with(&rule);
+            assert!(found.iter().any(|problem| problem.contains(key)), "{key}: {found:?}");
+        }
+        let limits = problems("token_max_days = 0\naccess_token_seconds = 59");
+        assert!(limits[0].contains("token_max_days") && limits[1].contains("access_token_seconds"));
     }
 
     #[test]

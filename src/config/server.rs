@@ -33,6 +33,16 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
+    /// Whether `public_url` is scheme, host and port, and nothing else.
+    pub fn has_public_origin(&self) -> bool {
+        let Some(url) = &self.public_url else { return false };
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)).is_some_and(|host| {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+        })
+    }
+
     pub fn validate(&self, problems: &mut Vec<String>) {
         if self.listen.parse::<std::net::SocketAddr>().is_err() {
             problems.push(format!(
@@ -43,5 +53,25 @@ impl ServerConfig {
         if self.workers == Some(0) {
             problems.push("`server.workers` is 0: expected at least 1".to_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_origin_has_a_host_and_no_path() {
+        let origin = |url: &str| {
+            ServerConfig { public_url: Some(url.to_owned()), ..Default::default() }.has_public_origin()
+        };
+        for good in ["https://traces.example", "https://traces.example:8443/", "http://[::1]:5001"] {
+            assert!(origin(good), "{good}");
+        }
+        for bad in ["", "traces.example", "https://", "https://a/b", "https://a@b", "https://a?b", "ftp://a"]
+        {
+            assert!(!origin(bad), "{bad}");
+        }
+        assert!(!ServerConfig::default().has_public_origin());
     }
 }

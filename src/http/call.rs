@@ -12,6 +12,7 @@ use crate::access::{Caller, Check, Decision, ExperimentId, Principal, Securable,
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing};
 use crate::classify::{Access, Operation};
+use crate::limits::Reservation;
 use crate::policy::{Permit, Requirement, View};
 use crate::wire::{Body, Head, Reply};
 
@@ -38,11 +39,19 @@ pub(super) struct Call<'a> {
     pub marks: Vec<(TraceId, String, String)>,
     /// Whether the answer to a write may tell more of a trace than was sent.
     pub reads_back: bool,
+    /// Room for the traces that this call starts, where their number is limited.
+    pub reserved: Vec<Reservation>,
 }
 
 impl Call<'_> {
     pub fn principal(&self) -> Option<&Principal> {
         Some(&self.caller.principal)
+    }
+
+    /// Whether the caller is this principal and nobody else. What somebody started is his own; whoever acts for
+    /// him did not start it, and has no more than both may do.
+    pub fn is(&self, principal: &Principal) -> bool {
+        self.caller.actor.is_none() && self.caller.principal == *principal
     }
 
     pub fn param(&self, name: &str) -> &str {
@@ -131,7 +140,10 @@ impl Call<'_> {
         } else {
             format!("whoever manages it or an administrator can grant {}", levels.join(" or "))
         };
-        Refusal::Denied(format!("`{who}` does not have `{}` on {}; {help}", demand.privilege, demand.thing))
+        Refusal::Denied(format!(
+            "`{who}` does not have `{}` on {}; {help}; ask for it with `tracegate access request`",
+            demand.privilege, demand.thing
+        ))
     }
 
     /// A refusal for one privilege on an experiment, for checks that handlers make themselves.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use crate::access::RequestContext;
+use crate::identity::without_secrets;
 use crate::wire::{
     Body, BodyStream, CanonicalPath, Head, Headers, Malformed, MemoryOrFile, Method, Query, Reply,
 };
@@ -23,7 +24,8 @@ pub(super) fn context(request: &HttpRequest) -> RequestContext {
         request_id: header("x-request-id").unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
         trace_parent: header("traceparent"),
         method: request.method().as_str().chars().take(20).collect(),
-        path: request.uri().path().chars().filter(|c| !c.is_control()).take(500).collect(),
+        // Somebody may have put a token where an id belongs.
+        path: without_secrets(request.uri().path()).chars().filter(|c| !c.is_control()).take(500).collect(),
     }
 }
 

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// The state that the change was asked for is no longer there.
     #[error("{0}")]
     Conflict(String),
+    /// A bad request with a code of its own, which MLflow's clients look at.
+    #[error("{message}")]
+    Mlflow { code: &'static str, message: String },
     /// SCIM has kinds of its own: `uniqueness` is a conflict, all others are bad requests.
     #[error("{message}")]
     Scim { kind: &'static str, message: String },
@@ -70,6 +73,8 @@ pub enum Shape {
     Scim,
     /// RFC 6749, 5.2.
     OAuth,
+    /// A page for a person.
+    Page,
 }
 
 impl Shape {
@@ -77,7 +82,8 @@ impl Shape {
     pub fn of(operation: &str) -> Self {
         match operation.split('.').next() {
             Some("scim") => Self::Scim,
-            _ if operation == "oauth.token" => Self::OAuth,
+            _ if matches!(operation, "oauth.token" | "browser.backchannel_sign_out") => Self::OAuth,
+            Some("browser") => Self::Page,
             _ => Self::Mlflow,
         }
     }
@@ -112,7 +118,7 @@ fn of_disk(what: &str, error: &std::io::Error) -> Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Moved { .. }) {
+        if matches!(error, StoreError::Moved { .. } | StoreError::Exists(_)) {
             return Self::Conflict(error.to_string());
         }
         if matches!(error, StoreError::Full) {
@@ -140,6 +146,9 @@ impl From<IdentityError> for Refusal {
     fn from(error: IdentityError) -> Self {
         match error {
             IdentityError::Refused { reason } => Self::Unauthenticated(reason),
+            IdentityError::Slowed { reason, retry_after_ms } => {
+                Self::Limited { code: "REQUEST_LIMIT_EXCEEDED", message: reason.to_owned(), retry_after_ms }
+            }
             other => Self::Identity(other.to_string()),
         }
     }
@@ -196,6 +205,7 @@ impl Refusal {
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
+            Self::Mlflow { code, .. } => (400, code),
             Self::Scim { kind: "uniqueness", .. } => (409, "RESOURCE_ALREADY_EXISTS"),
             Self::Scim { .. } => (400, "INVALID_PARAMETER_VALUE"),
             Self::OAuth { error: "invalid_client", .. } => (401, "UNAUTHENTICATED"),
@@ -239,6 +249,9 @@ impl Refusal {
         if let Self::Internal(detail) = &self {
             tracing::error!(detail, decision_id, "a call failed inside Tracegate");
         }
+        if shape == Shape::Page {
+            return super::page::refusal(status, decision_id);
+        }
         let mut headers = Headers::new();
         headers.push("content-type", "application/json");
         match &self {
@@ -255,7 +268,7 @@ impl Refusal {
         }
         let message = format!("{self} (decision {decision_id})");
         let body = match shape {
-            Shape::Mlflow => serde_json::json!({ "error_code": code, "message": message }),
+            Shape::Mlflow | Shape::Page => serde_json::json!({ "error_code": code, "message": message }),
             Shape::Scim => {
                 headers.set("content-type", "application/scim+json");
                 scim_error(status, &self, &message)
@@ -266,7 +279,7 @@ impl Refusal {
                     401 => "invalid_client",
                     403 => "unauthorized_client",
                     400 | 413 => "invalid_request",
-                    503 => "temporarily_unavailable",
+                    429 | 503 => "temporarily_unavailable",
                     _ => "server_error",
                 });
                 serde_json::json!({ "error": error, "error_description": message })

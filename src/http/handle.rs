@@ -21,6 +21,7 @@ pub(super) use experiments::server_info;
 
 use super::call::Call;
 use super::error::Refusal;
+use super::limited::{self, Room};
 use super::pages::{self, Narrowed};
 use super::trail::Trail;
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
@@ -140,7 +141,7 @@ pub(super) async fn claim(
     if call.operation.handling == Handling::Multipart {
         multipart::refuse_without_parts(call)?;
     }
-    let mut fresh = Vec::new();
+    let (mut fresh, mut known) = (Vec::new(), Vec::new());
     for (trace, experiment) in call.claims.clone() {
         let starter = Some(&call.caller.principal);
         let claim = call.app.owners.claim(call.app, call.backend, &trace, &experiment, starter).await?;
@@ -151,7 +152,7 @@ pub(super) async fn claim(
             )));
         }
         // Whose own a trace is was looked up before the decision; a race may have settled it since.
-        if claim.started_by.as_ref().is_some_and(|starter| *starter != call.caller.principal) {
+        if !claim.fresh && claim.started_by.as_ref().is_some_and(|starter| !call.is(starter)) {
             let edit = match call.operation.handling {
                 Handling::StartTraceV3 => Privilege::TraceTag,
                 _ => Privilege::ArtifactWrite,
@@ -163,9 +164,42 @@ pub(super) async fn claim(
         }
         if claim.fresh {
             fresh.push((trace, experiment));
+        } else {
+            known.push(trace);
         }
     }
+    let starts_in = match (call.operation.handling, &*after) {
+        (Handling::StartTraceV3, _) => {
+            call.claims.first().map(|(_, experiment)| (experiment.clone(), fresh.len()))
+        }
+        (_, After::StartedV2(experiment)) => Some((experiment.clone(), 1)),
+        _ => None,
+    };
+    if let Some((experiment, starts)) = starts_in {
+        let room = limited::room(call, &experiment, starts as u64, &known).await;
+        let refusal = match room {
+            Ok(Room::Made(reservation)) => {
+                call.reserved.push(reservation);
+                return Ok(fresh);
+            }
+            Ok(Room::Full { refusal, .. }) | Err(refusal) => refusal,
+        };
+        unclaim(call, fresh).await?;
+        return Err(refusal);
+    }
     Ok(fresh)
+}
+
+/// Traces were deleted: where their number is limited, there is room again.
+pub(super) fn made_room(call: &Call<'_>) {
+    if !call.operation.name.starts_with("trace.delete") {
+        return;
+    }
+    for check in call.demands.iter().flat_map(|demand| &demand.checks) {
+        if let Ok(experiment) = ExperimentId::parse(&check.securable.id) {
+            call.app.limits.made_room(&experiment);
+        }
+    }
 }
 
 /// Gives claims back that this call made and the backend definitely refused.

@@ -136,7 +136,7 @@ impl Call<'_> {
         let owners = claim.as_ref().map(|claim| std::slice::from_ref(&claim.experiment));
         let mut demand = Demand::on_owners(privilege, owners, "trace", trace.as_str());
         if let (Some(own), Some(claim)) = (own, &claim)
-            && claim.started_by.as_ref().is_some_and(|starter| Some(starter) == self.principal())
+            && claim.started_by.as_ref().is_some_and(|starter| self.is(starter))
         {
             demand.own = Some(vec![Check::new(own, Securable::experiment(&claim.experiment))]);
         }
@@ -225,7 +225,7 @@ impl Call<'_> {
                 let mut demand = Demand::on(needed, securable.clone());
                 demand.thing = format!("trace `{trace}`, or it does not exist");
                 let own = claim.as_ref().and_then(|claim| claim.started_by.as_ref());
-                if !reads && !foreign && (claim.is_none() || own.is_some() && own == self.principal()) {
+                if !reads && !foreign && (claim.is_none() || own.is_some_and(|starter| self.is(starter))) {
                     demand.own = Some(vec![Check::new(Privilege::TraceWrite, securable)]);
                 }
                 self.demands.push(demand);

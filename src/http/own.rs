@@ -1,5 +1,7 @@
 //! Our own API under `/api/tracegate/v1`, one file per noun, and the pages that monitoring reads.
 
+mod access_requests;
+mod access_reviews;
 mod api_page;
 mod audit;
 mod audit_export;
@@ -11,15 +13,18 @@ mod contract;
 mod contracts;
 mod explain;
 mod grants;
+mod limits;
 mod openapi;
 mod policy;
 mod principals;
-mod tokens;
+pub(super) mod secrets;
+mod sessions;
+pub(super) mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::call::Call;
 use super::convert;
@@ -28,6 +33,7 @@ use super::trail::Trail;
 use crate::access::{Caller, Check};
 use crate::app::App;
 use crate::backend::Backend;
+use crate::classify::{Access, Operation};
 use crate::policy::managing;
 use crate::store::audit_index::Subject;
 use crate::wire::{Body, BodyStream, Head, Headers, Reply};
@@ -46,21 +52,19 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         _ => {}
     }
-    if let Some(contract) = contracts::of(&call.operation.name) {
-        contract.check_query(call)?;
-    }
+    contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
     match call.operation.name.as_str() {
         "tracegate.policy.export" => policy::export(call).await,
         "tracegate.policy.casbin" => policy::casbin(call).await,
         "tracegate.policy.plan" => answered(&policy::plan(call).await?),
         "tracegate.policy.apply" => answered(&policy::apply(call, trail).await?),
         "tracegate.policy.test" => answered(&policy::test(call).await?),
-        "tracegate.whoami" => answered(&explain::whoami(call)?),
+        "tracegate.whoami" => answered(&explain::whoami(call).await?),
         "tracegate.explain" => answered(&explain::explain(call).await?),
         "tracegate.policy.get" => answered(&explain::policy(call).await?),
         "tracegate.token.list" => answered(&tokens::list(call).await?),
         "tracegate.token.create" => answered(&tokens::create(call, trail).await?),
-        "tracegate.token.revoke" => answered(&tokens::revoke(call).await?),
+        "tracegate.token.revoke" => answered(&tokens::revoke(call, trail).await?),
         "tracegate.grant.list" => answered(&grants::list(call).await?),
         "tracegate.grant.create" => answered(&grants::create(call, trail).await?),
         "tracegate.grant.delete" => answered(&grants::delete(call, trail).await?),
@@ -79,6 +83,25 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.audit.addresses" => answered(&audit_review::addresses(call).await?),
         "tracegate.audit.review" => answered(&audit_review::review(call).await?),
         "tracegate.audit.export" => audit_export::export(call).await,
+        "tracegate.principal.get" => answered(&principals::get(call).await?),
+        "tracegate.principal.delete" => answered(&principals::delete(call, trail).await?),
+        "tracegate.access_request.create" => answered(&access_requests::create(call, trail).await?),
+        "tracegate.access_request.list" => answered(&access_requests::list(call).await?),
+        "tracegate.access_request.get" => answered(&access_requests::get(call).await?),
+        "tracegate.access_request.approve" => answered(&access_requests::approve(call, trail).await?),
+        "tracegate.access_request.refuse" => answered(&access_requests::refuse(call, trail).await?),
+        "tracegate.access_request.withdraw" => answered(&access_requests::withdraw(call, trail).await?),
+        "tracegate.access_review.list" => answered(&access_reviews::list(call).await?),
+        "tracegate.access_review.decide" => answered(&access_reviews::decide(call, trail).await?),
+        "tracegate.limit.list" => answered(&limits::list(call).await?),
+        "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
+        "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),
+        "tracegate.session.list" => answered(&sessions::list(call).await?),
+        "tracegate.session.end" => answered(&sessions::end(call, trail).await?),
+        "tracegate.session.end_all" => answered(&sessions::end_all(call, trail).await?),
+        "tracegate.secret.list" => answered(&secrets::list(call).await?),
+        "tracegate.secret.create" => answered(&secrets::create(call, trail).await?),
+        "tracegate.secret.revoke" => answered(&secrets::revoke(call, trail).await?),
         _ => Err(Refusal::UnknownEndpoint),
     }
 }
@@ -138,6 +161,12 @@ impl Open<'_> {
 /// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
 pub(super) fn is_for_scoped(operation: &str) -> bool {
     matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+}
+
+/// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what
+/// policy decides of both. Never what a person gets or changes of his own by being himself.
+pub(super) fn is_for_actors(operation: &Operation) -> bool {
+    is_for_scoped(&operation.name) || operation.access == Access::Needs
 }
 
 /// Whether an operation that needs no caller is recorded.

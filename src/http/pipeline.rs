@@ -10,11 +10,13 @@ use tracing::Instrument;
 use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::trail::Trail;
-use super::{convert, handle, own, signed};
+use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
 use crate::access::{Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, extract};
+use crate::identity::{IdentityError, without_secrets};
+use crate::limits::Reservation;
 use crate::policy::Requirement;
 use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, json};
 
@@ -73,12 +75,18 @@ async fn answer(
                 Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
             },
             Err(refusal) => {
-                tracing::info!(decision_id, status = refusal.status(), reason = %refusal, "refused");
+                let reason = refusal.to_string();
+                let reason = without_secrets(&reason);
+                tracing::info!(decision_id, status = refusal.status(), %reason, "refused");
                 if refusal.outcome() == Outcome::Refused {
                     trail.refused();
                 }
+                let unknown = matches!(refusal, Refusal::Unauthenticated(_));
                 match record_refusal(app, trail, &refusal).await {
-                    Ok(()) => refusal.into_reply(&decision_id, shape),
+                    Ok(()) => {
+                        let reply = refusal.into_reply(&decision_id, shape);
+                        if unknown { browser::for_browsers(app, &request, reply) } else { reply }
+                    }
                     Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }
             }
@@ -119,14 +127,20 @@ async fn run(
 ) -> Result<Answer, Refusal> {
     // Canonical: one reading, or a 400.
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
-    trail.path(head.path.to_encoded());
+    trail.path(&head.path.to_encoded());
+    let classified = app.manifest.classify(head.method, &head.path);
+    let reads_credentials =
+        matches!(&classified, Ok(Some(matched)) if oauth::reads_credentials(&matched.operation.name));
     // Identify: a credential that is bad stops the call, even where none is needed.
     let identified = match signed::caller(app, &head)? {
         Some(caller) => Ok(Some(caller)),
-        None => app.identity.identify(&head.headers).await,
+        // What is sent there is no caller's: a client's id and secret.
+        None if reads_credentials => Ok(None),
+        None => app.identity.identify_from(&head.headers, trail.source_address()).await,
     };
     let caller = match identified {
         Ok(caller) => caller,
+        Err(IdentityError::Refused { .. }) if browser::starts_over(&head) => None,
         Err(error) => {
             if let Some(known) = app.identity.claimed(&head.headers).await {
                 trail.claimed(&known);
@@ -142,9 +156,13 @@ async fn run(
         app.at_least(wanted.parse().map_err(refuse)?).await?;
     }
     // Classify: unknown means deny.
-    let matched = app.manifest.classify(head.method, &head.path)?.ok_or(Refusal::UnknownEndpoint)?;
+    let matched = classified?.ok_or(Refusal::UnknownEndpoint)?;
     let operation = matched.operation;
     trail.operation(&operation.name);
+    let caller = on_behalf::acting(app, &head.headers, caller).await?;
+    if let Some(caller) = &caller {
+        trail.caller(caller);
+    }
     tracing::Span::current().record("operation", &operation.name);
     let (stream, length) = convert::body(request, payload);
     if operation.template.len() > 1 && operation.template.ends_with('/') {
@@ -170,7 +188,11 @@ async fn run(
             trail.decision(&decision);
             let caller = caller.as_ref();
             let open = own::Open { app, caller, operation: &operation.name, head, stream, length };
-            return Ok(Answer::Recorded(own::open(open, trail).await?));
+            let reply = own::open(open, trail).await?;
+            // A page that asks somebody to sign in or out tells and changes nothing, and anybody can ask for
+            // it as fast as he likes.
+            let tells = operation.mutates || !trail.is_of_a_stranger();
+            return Ok(if tells { Answer::Recorded(reply) } else { Answer::Unrecorded(reply) });
         }
         return public(app, backend, head, &matched, trail).await;
     }
@@ -195,8 +217,19 @@ async fn run(
             operation.name
         )));
     }
+    if caller.actor.is_some() && operation.handling == Handling::Own && !own::is_for_actors(operation) {
+        // What a person gets for himself alone, such as a token, would outlive what the actor may do.
+        return Err(Refusal::Denied(format!(
+            "`{}` cannot be done on behalf of somebody else",
+            operation.name
+        )));
+    }
     refuse_other_workspaces(&head.headers)?;
     refuse_other_sites(app, &head)?;
+    browser::prove_own_page(app, caller, &head, operation.mutates)?;
+    if let Some(entered) = app.enroll(&app.policy.view()?, caller).await? {
+        changes::settle(app, trail, entered).await?;
+    }
     for key in ["path", "artifact_path", "artifact_file_path", "artifact_directory_path"] {
         if let Some(path) = head.query.one(key)? {
             crate::app::roots::segments(path)?;
@@ -224,6 +257,7 @@ async fn run(
         claims: Vec::new(),
         marks: Vec::new(),
         reads_back: false,
+        reserved: Vec::new(),
     };
     trail.question(own::question(&call));
     for named in &named {
@@ -240,6 +274,7 @@ async fn run(
         trail.begin(if operation.mutates { Durability::Synced } else { Durability::Written }).await?;
         return Ok(Answer::Recorded(own::answer(&mut call, trail).await?));
     }
+    limited::count(&call).await?;
     let claimed = handle::claim(&mut call, &mut after, trail).await?;
     // Audit begin, forward, and release nothing of a read before its record is written.
     if operation.mutates {
@@ -247,9 +282,11 @@ async fn run(
     }
     let reply = call.forward(permit).await?;
     if (400..500).contains(&reply.status) {
+        call.reserved.drain(..).for_each(Reservation::cancel);
         handle::unclaim(&call, claimed).await?;
     }
     if reply.status < 300 {
+        handle::made_room(&call);
         for (trace, key, value) in &call.marks {
             app.subjects.learn(trace, [(key.as_str(), value.as_str())]);
         }
@@ -394,6 +431,7 @@ fn explain_to_exporter(response: &mut HttpResponse) {
     let reason = match response.status().as_u16() {
         401 => "Unauthorized: set an `Authorization` header on the exporter (Basic or Bearer, with a token)",
         403 => "Forbidden: `trace.write` on the experiment or trace is missing",
+        429 => "Too Many Requests: the experiment's limit on traces or on requests per second is reached",
         _ => return,
     };
     response.head_mut().reason = Some(reason);

@@ -55,6 +55,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(Arc::clone(&app).keep_policy_fresh()),
         tokio::spawn(Arc::clone(&app).keep_subjects()),
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
+        tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
     ];
     Ok(Running { address, server, app, upkeep })
 }

@@ -12,6 +12,7 @@ use crate::access::{
     Principal, RequestContext, Sight, TraceId, Verdict,
 };
 use crate::app::App;
+use crate::identity::without_secrets;
 use crate::telemetry::CallLabels;
 use crate::wire::{Body, Reply};
 
@@ -29,6 +30,8 @@ pub(super) struct Trail {
     sight: Sight,
     /// Traces of which the caller may only see that they exist.
     listed: BTreeSet<String>,
+    /// What the record says beside the reason that the caller is told.
+    note: Option<String>,
     started: Instant,
 }
 
@@ -69,6 +72,7 @@ impl Trail {
             event,
             sight: Sight::Asked,
             listed: BTreeSet::new(),
+            note: None,
             started: Instant::now(),
         }
     }
@@ -93,8 +97,8 @@ impl Trail {
     }
 
     /// Where the request said it goes, once that has one reading.
-    pub fn path(&mut self, path: String) {
-        self.event.request.path = path;
+    pub fn path(&mut self, path: &str) {
+        self.event.request.path = without_secrets(path).into_owned();
     }
 
     pub fn bytes_in(&mut self, bytes: u64) {
@@ -163,6 +167,11 @@ impl Trail {
     /// Takes back an allow: something after the decision refused the call.
     pub fn refused(&mut self) {
         self.event.decision = Verdict::Deny;
+    }
+
+    /// What is for the record and not for the caller, such as what of a foreign token was wrong.
+    pub fn note(&mut self, note: String) {
+        self.note = Some(note);
     }
 
     pub fn policy_version(&self) -> i64 {
@@ -247,7 +256,11 @@ impl Trail {
         self.event.time = self.app.clock.now();
         self.event.outcome = outcome;
         self.event.status = Some(status);
-        self.event.reason = reason;
+        self.event.reason = match (reason, self.note.take()) {
+            (Some(reason), Some(note)) => Some(format!("{reason}: {note}")),
+            (reason, note) => reason.or(note),
+        };
+        self.event.reason = self.event.reason.take().map(|reason| without_secrets(&reason).into_owned());
         self.event.bytes_out = bytes_out;
         self.event.duration_us = self.elapsed_us();
         let ids = std::mem::take(&mut self.event.trace_ids);

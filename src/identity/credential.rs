@@ -8,7 +8,7 @@ use crate::access::Principal;
 use crate::wire::Headers;
 
 /// Bytes of a credential; real JWTs with many groups have a few thousand.
-const LIMIT: usize = 16 * 1024;
+pub(super) const LIMIT: usize = 16 * 1024;
 /// The user name of `Basic` that stands for whomever the token names.
 const ANY_USERNAME: &str = "token";
 
@@ -18,9 +18,17 @@ pub(super) struct Credential {
     pub username: Option<String>,
 }
 
+/// What the secret of `Basic` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrets {
+    Tokens,
+    /// A password too, which has characters that no token has.
+    Passwords,
+}
+
 impl Credential {
     /// `None`: nobody tried to identify himself.
-    pub fn from_headers(headers: &Headers) -> Result<Option<Self>, IdentityError> {
+    pub fn from_headers(headers: &Headers, secrets: Secrets) -> Result<Option<Self>, IdentityError> {
         let header = headers
             .one("authorization")
             .map_err(|_| IdentityError::refused("more than one `Authorization` header was sent"))?;
@@ -36,7 +44,8 @@ impl Credential {
         };
         // The characters of RFC 6750: a comma would mean two headers that somebody joined into one.
         let permitted = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-        if credential.secret.is_empty() || !credential.secret.bytes().all(permitted) {
+        let password = secrets == Secrets::Passwords && credential.may_be_password();
+        if credential.secret.is_empty() || !password && !credential.secret.bytes().all(permitted) {
             return Err(IdentityError::refused("the token is empty or has characters that no token has"));
         }
         if credential.secret.len() > LIMIT {
@@ -56,6 +65,21 @@ impl Credential {
         let (username, secret) = text.split_once(':').ok_or_else(malformed)?;
         let username = (!username.is_empty()).then(|| username.to_owned());
         Ok(Self { secret: secret.to_owned(), username })
+    }
+
+    /// Whether a secret is to be taken for a token, be it a good one or not.
+    pub fn is_token(secret: &str) -> bool {
+        // The header of a JWT is an object, and `{"` is `eyJ` in base64.
+        let is_jwt = secret.starts_with("eyJ") && secret.bytes().filter(|byte| *byte == b'.').count() == 2;
+        secret.starts_with("tg_") || is_jwt
+    }
+
+    /// Whether this is a user name and something that may be a password.
+    pub fn may_be_password(&self) -> bool {
+        self.username.is_some()
+            && !Self::is_token(&self.secret)
+            && !self.secret.is_empty()
+            && !self.secret.chars().any(char::is_control)
     }
 
     /// Refuses a user name that is not the token's own: a log elsewhere would name the wrong person.
@@ -78,7 +102,7 @@ mod tests {
         for value in values {
             headers.push("Authorization", value);
         }
-        Credential::from_headers(&headers)
+        Credential::from_headers(&headers, Secrets::Tokens)
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub enum IdentityError {
     /// A credential was sent and it is no good; the reason may be shown to who sent it.
     #[error("{reason}")]
     Refused { reason: String },
+    /// Not looked at: too much came before it.
+    #[error("{reason}")]
+    Slowed { reason: &'static str, retry_after_ms: u64 },
     /// Nobody can tell now: the store or the issuer's keys are out of reach.
     #[error("callers cannot be identified now: {reason}")]
     Unavailable { reason: String },

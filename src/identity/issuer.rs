@@ -1,5 +1,6 @@
 //! One trusted issuer: which tokens it may sign, with which algorithms and keys.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -7,13 +8,21 @@ use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 
 use super::error::IdentityError;
+use super::mapping::Mapping;
+use super::provider::Provider;
 use super::remote_keys::RemoteKeys;
 use crate::clock::{Clock, UnixMillis};
-use crate::config::identity::IssuerConfig;
+use crate::config::identity::{IdentityConfig, IssuerConfig};
 
 pub(super) struct Issuer {
     pub name: String,
-    audience: Vec<String>,
+    pub mapping: Mapping,
+    /// Whether strangers with a good token are entered as principals.
+    pub enroll: bool,
+    /// Where people sign in with a browser, if they can.
+    pub provider: Option<Provider>,
+    /// The audiences of callers' own tokens; empty where tokens are only to be exchanged.
+    pub audience: Vec<String>,
     algorithms: Vec<Algorithm>,
     keys: Keys,
 }
@@ -31,11 +40,15 @@ pub(super) struct Verified {
 }
 
 impl Issuer {
-    pub fn new(config: &IssuerConfig, clock: Arc<dyn Clock>) -> Result<Self, IdentityError> {
+    pub fn new(
+        common: &IdentityConfig,
+        config: &IssuerConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IdentityError> {
         let wrong = |what: String| IdentityError::unavailable(format!("issuer `{}`: {what}", config.issuer));
         let keys = match secret(config).map_err(wrong)? {
             Some(secret) => Keys::Secret(DecodingKey::from_secret(&secret)),
-            None => Keys::Published(RemoteKeys::new(config, clock)?),
+            None => Keys::Published(RemoteKeys::new(config, clock.clone())?),
         };
         let mut algorithms = Vec::new();
         for name in config.accepted_algorithms() {
@@ -47,20 +60,34 @@ impl Issuer {
             }
             algorithms.push(algorithm);
         }
-        // Checked in the configuration too; an issuer without an audience would take anybody's tokens.
-        if config.audience.is_empty() || config.issuer.is_empty() {
-            return Err(wrong("needs an issuer and an audience".to_owned()));
+        // Checked in the configuration too.
+        if config.issuer.is_empty() {
+            return Err(wrong("needs an issuer".to_owned()));
         }
-        Ok(Self { name: config.issuer.clone(), audience: config.audience.clone(), algorithms, keys })
+        Ok(Self {
+            name: config.issuer.clone(),
+            mapping: Mapping::new(common, config),
+            enroll: config.enroll,
+            provider: Provider::new(config, clock)?,
+            audience: config.audience.clone(),
+            algorithms,
+            keys,
+        })
     }
 
+    /// Verifies a token that must be for one of these audiences.
     pub async fn verify(
         &self,
         token: &str,
         header: &Header,
+        audience: &[String],
         now: UnixMillis,
         skew_ms: i64,
     ) -> Result<Verified, IdentityError> {
+        // Without an audience, anybody's tokens would do.
+        if audience.is_empty() {
+            return Err(IdentityError::refused("tokens of this issuer are not accepted here"));
+        }
         if !self.algorithms.contains(&header.alg) {
             return Err(IdentityError::refused("the token is signed with an algorithm that is not accepted"));
         }
@@ -70,7 +97,7 @@ impl Issuer {
         };
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&self.name]);
-        validation.set_audience(&self.audience);
+        validation.set_audience(audience);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
         // Times are checked below, by the clock that was passed in.
         validation.validate_exp = false;
@@ -105,17 +132,34 @@ fn millis(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixMillis>,
 fn secret(config: &IssuerConfig) -> Result<Option<Vec<u8>>, String> {
     let secret = match (&config.hs256_secret, &config.hs256_secret_file) {
         (Some(secret), _) => secret.clone().into_bytes(),
-        (None, Some(file)) => {
-            let mut secret = std::fs::read(file)
-                .map_err(|error| format!("`hs256_secret_file` (`{}`): {error}", file.display()))?;
-            while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-                secret.pop();
-            }
-            secret
-        }
+        (None, Some(file)) => secret_in_file(file, "hs256_secret_file")?,
         (None, None) => return Ok(None),
     };
     if secret.len() < 32 { Err("its secret is shorter than 32 bytes".to_owned()) } else { Ok(Some(secret)) }
+}
+
+/// A secret that is text: given, or in a file.
+pub(super) fn read_secret(
+    given: Option<&str>,
+    file: Option<&Path>,
+    key: &str,
+) -> Result<Option<String>, String> {
+    match (given, file) {
+        (Some(secret), _) => Ok(Some(secret.to_owned())),
+        (None, Some(file)) => String::from_utf8(secret_in_file(file, key)?)
+            .map(Some)
+            .map_err(|_| format!("`{key}` (`{}`) is not text", file.display())),
+        (None, None) => Ok(None),
+    }
+}
+
+fn secret_in_file(file: &Path, key: &str) -> Result<Vec<u8>, String> {
+    let mut secret =
+        std::fs::read(file).map_err(|error| format!("`{key}` (`{}`): {error}", file.display()))?;
+    while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        secret.pop();
+    }
+    Ok(secret)
 }
 
 fn reason(kind: &ErrorKind) -> String {

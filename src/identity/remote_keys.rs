@@ -2,7 +2,6 @@
 //! more when a token names a key that is not among them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -10,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use super::error::IdentityError;
+use super::fetch;
 use super::public_key::PublicKey;
 use crate::clock::{Clock, UnixMillis};
 use crate::config::identity::IssuerConfig;
@@ -20,8 +20,6 @@ const MAX_AGE: i64 = 10 * 60_000;
 const COOL_DOWN: i64 = 30_000;
 /// The same while there are no keys at all, when nobody of this issuer can call.
 const COOL_DOWN_WITHOUT_KEYS: i64 = 3_000;
-const TIMEOUT: Duration = Duration::from_secs(5);
-const DOCUMENT_LIMIT: usize = 256 * 1024;
 
 pub(super) struct RemoteKeys {
     config: IssuerConfig,
@@ -51,12 +49,7 @@ enum Cause {
 
 impl RemoteKeys {
     pub fn new(config: &IssuerConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, IdentityError> {
-        let client = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            // A redirect could lead from https to anywhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| IdentityError::unavailable(format!("no HTTP client: {error}")))?;
+        let client = fetch::client()?;
         let (held, attempts) = (ArcSwapOption::empty(), Mutex::default());
         Ok(Arc::new(Self { config: config.clone(), client, clock, held, attempts }))
     }
@@ -149,7 +142,7 @@ impl RemoteKeys {
             Some(url) => url.clone(),
             None => self.discover().await?,
         };
-        let document = self.get(&url).await?;
+        let document = fetch::get(&self.client, &url).await?;
         let entries = document.get("keys").and_then(Value::as_array).ok_or("the document has no `keys`")?;
         let keys: Vec<PublicKey> = entries.iter().filter_map(PublicKey::from_jwk).collect();
         if keys.is_empty() {
@@ -161,7 +154,7 @@ impl RemoteKeys {
     async fn discover(&self) -> Result<String, String> {
         let issuer = &self.config.issuer;
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-        let document = self.get(&url).await?;
+        let document = fetch::get(&self.client, &url).await?;
         if document.get("issuer").and_then(Value::as_str) != Some(issuer) {
             return Err("the discovery document is of another issuer".to_owned());
         }
@@ -170,23 +163,6 @@ impl RemoteKeys {
             return Err("discovery names a `jwks_uri` that is not `https://`".to_owned());
         }
         Ok(url.to_owned())
-    }
-
-    async fn get(&self, url: &str) -> Result<Value, String> {
-        let told = |error: reqwest::Error| error.without_url().to_string();
-        let mut response =
-            self.client.get(url).header("accept", "application/json").send().await.map_err(told)?;
-        if response.status() != reqwest::StatusCode::OK {
-            return Err(format!("the issuer answered {}", response.status().as_u16()));
-        }
-        let mut document = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(told)? {
-            if document.len() + chunk.len() > DOCUMENT_LIMIT {
-                return Err(format!("the document is larger than {DOCUMENT_LIMIT} bytes"));
-            }
-            document.extend_from_slice(&chunk);
-        }
-        serde_json::from_slice(&document).map_err(|_| "the document is not JSON".to_owned())
     }
 
     /// A clock that was set back counts as much time gone by.

@@ -1,9 +1,13 @@
 //! Identification as callers meet it: over a real store, with an issuer that answers real HTTP.
 
+mod attacks;
+mod browsers;
+mod exchange;
 mod issuer_server;
 mod jwts;
 mod keys;
 mod opaque;
+mod passwords;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! Only their HMAC is stored, so a copy of the store opens nothing. The checksum lets a mistyped token be
 //! refused without asking the store, and scanners for leaked secrets be sure of what they found.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -13,10 +14,11 @@ use subtle::ConstantTimeEq;
 
 use super::credential::Credential;
 use super::error::IdentityError;
+use super::federation::RULE_PREFIX;
 use super::short_cache::ShortCache;
-use crate::access::{Caller, Principal, PrincipalKind, Proof, Scheme};
+use crate::access::{Caller, Principal, PrincipalKind, Proof, Scheme, Scope};
 use crate::clock::{Clock, UnixMillis};
-use crate::store::{NewToken, Store, TokenRecord};
+use crate::store::{NewToken, Store, TokenKind, TokenRecord};
 
 const PREFIX: &str = "tg_";
 /// How often the time of a token's last use is written (milliseconds).
@@ -28,13 +30,31 @@ pub(super) struct Tokens {
     key: [u8; 32],
     known: ShortCache<[u8; 32], Arc<TokenRecord>>,
     touched: moka::sync::Cache<String, UnixMillis>,
+    /// The trust rules in force, by which access tokens may have been got.
+    rules: HashSet<String>,
+}
+
+/// What a token is to be.
+pub struct Wanted<'a> {
+    pub principal: &'a Principal,
+    pub name: &'a str,
+    /// How long it lives (milliseconds); `None` is until it is revoked.
+    pub ttl_ms: Option<i64>,
+    /// What it is for, if for less than all that the principal may do.
+    pub scopes: Option<Vec<Scope>>,
+    pub created_by: &'a str,
 }
 
 impl Tokens {
-    pub async fn new(store: Store, clock: Arc<dyn Clock>, cache_seconds: u64) -> Result<Self, IdentityError> {
+    pub async fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        cache_seconds: u64,
+        rules: HashSet<String>,
+    ) -> Result<Self, IdentityError> {
         let key = store.secret("token-hash").await?;
         let known = ShortCache::new(cache_seconds, clock.clone());
-        Ok(Self { store, clock, key, known, touched: moka::sync::Cache::new(50_000) })
+        Ok(Self { store, clock, key, known, touched: moka::sync::Cache::new(50_000), rules })
     }
 
     /// `None`: not a token of ours.
@@ -47,16 +67,35 @@ impl Tokens {
         self.check(&record)?;
         self.touch(&record.id);
         let proof = Proof { scheme: Scheme::Token, credential: record.id.clone() };
-        Ok(Some(Caller::new(record.principal.clone(), Vec::new(), proof)))
+        let mut caller = Caller::new(record.principal.clone(), Vec::new(), proof);
+        caller.scopes = record.scopes.as_deref().map(Arc::from);
+        Ok(Some(caller))
     }
 
-    pub async fn issue(
+    pub async fn issue(&self, wanted: Wanted<'_>) -> Result<(String, TokenRecord), IdentityError> {
+        let (secret, token) = self.make(&wanted).await?;
+        self.store.add_token(&token).await?;
+        Ok((secret, as_record(token, TokenKind::Personal)))
+    }
+
+    /// As [`issue`](Self::issue), for the token endpoint: the token lasts as long as its source does.
+    pub async fn issue_access(
         &self,
-        principal: &Principal,
-        name: &str,
-        ttl_ms: Option<i64>,
-        created_by: &str,
-    ) -> Result<(String, TokenRecord), IdentityError> {
+        wanted: Wanted<'_>,
+        source: &str,
+    ) -> Result<Option<(String, TokenRecord)>, IdentityError> {
+        let (secret, mut token) = self.make(&wanted).await?;
+        token.source = Some(source.to_owned());
+        if source.starts_with(RULE_PREFIX) {
+            self.store.add_token(&token).await?;
+        } else if !self.store.add_token_for_secret(&token, source).await? {
+            return Ok(None);
+        }
+        Ok(Some((secret, as_record(token, TokenKind::Oauth))))
+    }
+
+    async fn make(&self, wanted: &Wanted<'_>) -> Result<(String, NewToken), IdentityError> {
+        let Wanted { principal, name, ttl_ms, created_by, .. } = *wanted;
         if principal.kind == PrincipalKind::Group {
             return Err(IdentityError::refused(format!("`{principal}` is a group and cannot have a token")));
         }
@@ -71,30 +110,23 @@ impl Tokens {
         if self.store.is_active(principal).await? == Some(false) {
             return Err(deactivated(principal));
         }
-        let secret = new_secret();
+        if let Some(scopes) = &wanted.scopes {
+            check_scopes(scopes)?;
+        }
+        let secret = new_secret(PREFIX);
         let now = self.clock.now();
         let token = NewToken {
             id: format!("tok_{}", uuid::Uuid::now_v7().simple()),
-            hash: self.hash(&secret)?,
+            hash: keyed_hash(&self.key, &secret)?,
             principal: principal.clone(),
             name: name.to_owned(),
             created_at: now,
             created_by: created_by.to_owned(),
             expires_at: ttl_ms.map(|ttl| UnixMillis(now.0.saturating_add(ttl))),
+            scopes: wanted.scopes.clone(),
+            source: None,
         };
-        self.store.add_token(&token).await?;
-        let record = TokenRecord {
-            id: token.id,
-            principal: token.principal,
-            name: token.name,
-            created_at: now,
-            created_by: token.created_by,
-            expires_at: token.expires_at,
-            last_used_at: None,
-            revoked_at: None,
-            principal_active: true,
-        };
-        Ok((secret, record))
+        Ok((secret, token))
     }
 
     pub fn forget(&self) {
@@ -102,7 +134,7 @@ impl Tokens {
     }
 
     async fn find(&self, secret: &str) -> Result<Arc<TokenRecord>, IdentityError> {
-        let hash = self.hash(secret)?;
+        let hash = keyed_hash(&self.key, secret)?;
         if let Some(record) = self.known.get(&hash) {
             return Ok(record);
         }
@@ -130,6 +162,14 @@ impl Tokens {
         if record.principal.kind == PrincipalKind::Group {
             return Err(IdentityError::refused("a group cannot call"));
         }
+        // Whoever takes a rule out of the configuration, or changes it, ends what was got by it.
+        let rule = record.source.as_ref().filter(|source| source.starts_with(RULE_PREFIX));
+        if rule.is_some_and(|rule| !self.rules.contains(rule)) {
+            return Err(IdentityError::refused(format!(
+                "the token `{}` was got by a trust rule that is no longer in force",
+                record.id
+            )));
+        }
         Ok(())
     }
 
@@ -148,25 +188,53 @@ impl Tokens {
             }
         });
     }
+}
 
-    fn hash(&self, secret: &str) -> Result<[u8; 32], IdentityError> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key)
-            .map_err(|_| IdentityError::unavailable("the token key cannot be used"))?;
-        mac.update(secret.as_bytes());
-        Ok(mac.finalize().into_bytes().into())
+fn as_record(token: NewToken, kind: TokenKind) -> TokenRecord {
+    TokenRecord {
+        id: token.id,
+        principal: token.principal,
+        name: token.name,
+        created_at: token.created_at,
+        created_by: token.created_by,
+        expires_at: token.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+        principal_active: true,
+        kind,
+        scopes: token.scopes,
+        source: token.source,
     }
+}
+
+/// Scopes of one token at most.
+const MOST_SCOPES: usize = 50;
+
+/// A token for nothing at all is a mistake, and is not taken for one for everything.
+pub(super) fn check_scopes(scopes: &[Scope]) -> Result<(), IdentityError> {
+    if (1..=MOST_SCOPES).contains(&scopes.len()) {
+        return Ok(());
+    }
+    Err(IdentityError::refused(format!("`scopes` has 1 to {MOST_SCOPES} scopes; leave it out for all")))
 }
 
 pub(super) fn deactivated(principal: &Principal) -> IdentityError {
     IdentityError::refused(format!("`{principal}` is deactivated"))
 }
 
-fn new_secret() -> String {
+pub(super) fn keyed_hash(key: &[u8; 32], secret: &str) -> Result<[u8; 32], IdentityError> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key)
+        .map_err(|_| IdentityError::unavailable("the key of hashes cannot be used"))?;
+    mac.update(secret.as_bytes());
+    Ok(mac.finalize().into_bytes().into())
+}
+
+pub(super) fn new_secret(prefix: &str) -> String {
     let mut body = [0; 36];
     let random: [u8; 32] = rand::random();
     body[..32].copy_from_slice(&random);
     body[32..].copy_from_slice(&checksum(&random));
-    format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(body))
+    format!("{prefix}{}", URL_SAFE_NO_PAD.encode(body))
 }
 
 fn checksum(random: &[u8]) -> [u8; 4] {
@@ -174,7 +242,7 @@ fn checksum(random: &[u8]) -> [u8; 4] {
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
-fn is_well_formed(body: &str) -> bool {
+pub(super) fn is_well_formed(body: &str) -> bool {
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(body) else { return false };
     bytes.len() == 36 && bool::from(checksum(&bytes[..32]).ct_eq(&bytes[32..]))
 }
@@ -185,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_change_of_one_character_is_noticed_without_the_store() {
-        let secret = new_secret();
+        let secret = new_secret(PREFIX);
         let body = secret.strip_prefix(PREFIX).unwrap();
         assert!(is_well_formed(body));
         for place in 0..body.len() {
@@ -198,6 +266,6 @@ mod tests {
 
     #[test]
     fn no_two_tokens_are_alike() {
-        assert_ne!(new_secret(), new_secret());
+        assert_ne!(new_secret(PREFIX), new_secret(PREFIX));
     }
 }

@@ -8,7 +8,7 @@ use super::levels::PrivilegeSet;
 use super::people::{ADMINS, Person, Sieve};
 use super::rows::{NONE, Row};
 use super::snapshot::Snapshot;
-use crate::access::{Caller, Principal, Privilege, Securable, SecurableKind};
+use crate::access::{Caller, Check, Principal, Privilege, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 
 /// Above any tree that can be written: a path of 500 characters has at most 250 folders.
@@ -95,12 +95,17 @@ impl Snapshot {
         self.permitted(subject, securable.kind, &chain.unknown, chain.known, now)
     }
 
+    /// Whether a caller's principal has this, as this policy says.
+    pub fn grants_to(&self, caller: &Caller, check: &Check, now: UnixMillis) -> bool {
+        self.effective_of(&self.subject_of(caller), &check.securable, now).has(check.privilege)
+    }
+
     pub(super) fn subject_of(&self, caller: &Caller) -> Subject<'_> {
         self.subject(&caller.principal, &caller.asserted_groups)
     }
 
     /// Who somebody acts as: as policy knows it, and as members of the groups that the credential asserts.
-    fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
+    pub(super) fn subject(&self, principal: &Principal, asserted: &[Principal]) -> Subject<'_> {
         let known = match self.people.find(principal) {
             Some((_, person)) => Subject::known(person),
             None => match self.people.strangers(principal) {

@@ -165,17 +165,20 @@ impl Snapshot {
 
     /// Whether a securable is another one or lies below it, wherever it was put.
     pub fn lies_in(&self, securable: &Securable, above: &Securable) -> bool {
-        let mut current = Some(securable.clone());
-        while let Some(one) = current {
-            if one == *above {
-                return true;
-            }
-            current = match self.securable_index(&one) {
-                Some(index) => self.parent_of(index).and_then(|parent| self.rows.names.name(parent).cloned()),
-                None => one.parent(),
-            };
-        }
-        false
+        securable == above || self.upwards_from(securable).any(|one| one == *above)
+    }
+
+    /// What a securable lies in, nearest first, wherever it was put.
+    pub fn above(&self, securable: &Securable) -> Vec<Securable> {
+        self.upwards_from(securable).collect()
+    }
+
+    fn upwards_from(&self, securable: &Securable) -> impl Iterator<Item = Securable> {
+        let parent = |one: &Securable| match self.securable_index(one) {
+            Some(index) => self.parent_of(index).and_then(|parent| self.rows.names.name(parent).cloned()),
+            None => one.parent(),
+        };
+        std::iter::successors(parent(securable), parent)
     }
 
     /// Whether a securable was put elsewhere than its name says.

@@ -1,11 +1,12 @@
 //! Many steps of policy as one change: all of them at one version, or none.
 
-mod bulk;
+pub(super) mod bulk;
 
 use std::mem::discriminant;
 
 use serde_json::{Value, json};
 
+use super::administrators::keep_an_administrator;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, grants, groups, principals};
@@ -62,13 +63,13 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "policy.apply";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         if let Some(expected) = expected_version
             && expected != policy.version
         {
             return Err(StoreError::Moved { expected, current: policy.version });
         }
-        let administrators = groups::administrators(&mut policy.transaction).await?;
+        let administrators = self.administrators(&mut policy.transaction, now).await?;
         let named = wanted.iter().flat_map(Wanted::makes_known).flatten();
         principals::ensure_all(&mut policy, named, by, now).await?;
         let mut listed = Lists::default();
@@ -77,7 +78,7 @@ impl Store {
             alike(&mut policy, run, first, by, now, &mut listed).await?;
             first += run.len();
         }
-        groups::keep_an_administrator(&mut policy.transaction, administrators).await?;
+        keep_an_administrator(&mut policy.transaction, administrators).await?;
         if policy.has_edits() {
             policy.commit(by, now, ACTION, listed.removed.into_json(), listed.added.into_json()).await
         } else {

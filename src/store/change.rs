@@ -120,6 +120,23 @@ impl PolicyTransaction {
 }
 
 impl Store {
+    /// Begins a change, if policy is still as whoever asks for it looked at it.
+    pub(super) async fn begin_policy(&self) -> Result<PolicyTransaction, StoreError> {
+        let policy = PolicyTransaction::begin(&self.database).await?;
+        match self.expected {
+            Some(expected) if expected != policy.version => {
+                Err(StoreError::Moved { expected, current: policy.version })
+            }
+            _ => Ok(policy),
+        }
+    }
+
+    /// This store for changes at one version alone: at another they are [`StoreError::Moved`]. For those who
+    /// were let in because of what a version says.
+    pub fn at_version(&self, version: i64) -> Self {
+        Self { expected: Some(version), ..self.clone() }
+    }
+
     /// The version of the last policy change; 0 before the first.
     pub async fn policy_version(&self) -> Result<i64, StoreError> {
         let row = sqlx::query("SELECT version FROM policy_head WHERE id = 1")

@@ -28,6 +28,15 @@ pub enum StoreError {
     TooDeep { group: String, member: String, limit: usize },
     #[error("the last administrator cannot be removed; add another to `group:admins` first")]
     LastAdministrator,
+    #[error(
+        "no administrator would have a token that is good; give one to another administrator first, or make a \
+         new one before this one goes"
+    )]
+    LastCredential,
+    #[error("`{0}` was deleted; whoever manages identities can create it anew, with nothing")]
+    Deleted(String),
+    #[error("`{0}` exists already")]
+    Exists(String),
     #[error("`{0}` is neither a level (such as `CAN_READ`) nor a privilege (such as `trace.read`)")]
     UnknownPrivilege(String),
     /// A change was asked for on the condition that nobody else changed policy meanwhile.
@@ -49,6 +58,9 @@ impl StoreError {
             | Self::Cycle { .. }
             | Self::TooDeep { .. }
             | Self::LastAdministrator
+            | Self::LastCredential
+            | Self::Deleted(_)
+            | Self::Exists(_)
             | Self::UnknownPrivilege(_)
             | Self::Moved { .. }
             | Self::Refused(_) => true,

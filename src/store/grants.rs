@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row};
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
-use crate::access::{Effect, Given, Grant, GrantId, NewGrant, PolicyEdit, Principal, Securable};
+use crate::access::{Effect, Given, Grant, GrantId, NewGrant, PolicyEdit, Principal, Rule, Securable};
 use crate::clock::UnixMillis;
 
 /// Characters in a grant's reason.
@@ -38,7 +38,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<(Grant, Change), StoreError> {
         const ACTION: &str = "grant.add";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let written = write(&mut policy, grant, by, now).await?;
         let grant = written.grant;
         let change = if written.changed {
@@ -56,7 +56,7 @@ impl Store {
         by: &str,
         now: UnixMillis,
     ) -> Result<Option<Change>, StoreError> {
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let Some(old) = remove(&mut policy, id).await? else { return Ok(None) };
         policy.commit(by, now, "grant.remove", json!(old), json!(null)).await.map(Some)
     }
@@ -175,6 +175,30 @@ async fn same(policy: &mut PolicyTransaction, grant: &NewGrant) -> Result<Grant,
     read(&row)
 }
 
+/// The same grant as this one, if it stands and lasts at least as long: writing it again would take away.
+pub(super) async fn lasting(
+    policy: &mut PolicyTransaction,
+    grant: &NewGrant,
+) -> Result<Option<Grant>, StoreError> {
+    let grant = canonical(grant)?;
+    let row = sqlx::query(select_grants!(
+        "WHERE principal = $1 AND securable = $2 AND privilege = $3 AND effect = $4"
+    ))
+    .bind(grant.principal.to_string())
+    .bind(grant.securable.to_string())
+    .bind(grant.privilege.clone())
+    .bind(grant.effect.as_str())
+    .fetch_optional(&mut *policy.transaction)
+    .await?;
+    let standing = row.as_ref().map(read).transpose()?;
+    let lasts = |standing: &Grant| match (standing.grant.expires_at, grant.expires_at) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(standing), Some(wanted)) => standing >= wanted,
+    };
+    Ok(standing.filter(lasts))
+}
+
 async fn remove_other_owner(
     policy: &mut PolicyTransaction,
     grant: &NewGrant,
@@ -191,6 +215,15 @@ async fn remove_other_owner(
     }
 }
 
+/// The grant of this id, as the transaction sees it.
+pub(super) async fn find(policy: &mut PolicyTransaction, id: GrantId) -> Result<Option<Grant>, StoreError> {
+    let row = sqlx::query(select_grants!("WHERE id = $1"))
+        .bind(id.0)
+        .fetch_optional(&mut *policy.transaction)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Removes the grant of this id, if there is one, and answers what it was.
 pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Result<Option<Grant>, StoreError> {
     let old = sqlx::query(concat!("DELETE FROM grants WHERE id = $1 RETURNING ", columns!()))
@@ -200,6 +233,26 @@ pub(super) async fn remove(policy: &mut PolicyTransaction, id: GrantId) -> Resul
     let Some(old) = old.as_ref().map(read).transpose()? else { return Ok(None) };
     policy.edit(PolicyEdit::Revoke(old.rule()));
     Ok(Some(old))
+}
+
+/// Makes every grant to one principal one to another, who has none; the grants keep their ids.
+pub(super) async fn hand_over(
+    policy: &mut PolicyTransaction,
+    from: &Principal,
+    to: &Principal,
+) -> Result<(), StoreError> {
+    let moved =
+        sqlx::query(concat!("UPDATE grants SET principal = $1 WHERE principal = $2 RETURNING ", columns!()))
+            .bind(to.to_string())
+            .bind(from.to_string())
+            .fetch_all(&mut *policy.transaction)
+            .await?;
+    let moved: Vec<Grant> = moved.iter().map(read).collect::<Result<_, _>>()?;
+    for grant in &moved {
+        policy.edit(PolicyEdit::Revoke(Rule { principal: from.clone(), ..grant.rule() }));
+    }
+    moved.iter().for_each(|grant| policy.edit(PolicyEdit::Grant(grant.rule())));
+    Ok(())
 }
 
 /// The statement that removes the grants of these ids and answers what they were.

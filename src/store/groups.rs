@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use serde_json::json;
-use sqlx::{Any, Row, Transaction};
+use sqlx::{Any, Transaction};
 
+use super::administrators::keep_an_administrator;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
 use super::{Store, principals, rows};
@@ -25,7 +26,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "membership.add";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let state = json!({ "group": group, "member": member });
         if join(&mut policy, group, member, by, now).await? {
             policy.commit(by, now, ACTION, json!(null), state).await
@@ -43,8 +44,8 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "membership.remove";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
-        let before = administrators(&mut policy.transaction).await?;
+        let mut policy = self.begin_policy().await?;
+        let before = self.administrators(&mut policy.transaction, now).await?;
         if !leave(&mut policy, group, member).await? {
             return policy.unchanged(ACTION, json!(null)).await;
         }
@@ -118,33 +119,6 @@ impl PolicyTransaction {
         }
         self.edit(PolicyEdit::Leave { group: group.clone(), member: member.clone() });
     }
-}
-
-/// How many users and service principals that may authenticate are administrators, through whatever group.
-pub(super) async fn administrators(transaction: &mut Transaction<'static, Any>) -> Result<i64, StoreError> {
-    let row = sqlx::query(
-        "WITH RECURSIVE reached (id) AS ( \
-             SELECT id FROM principals WHERE id = 'group:admins' \
-             UNION \
-             SELECT memberships.member_id FROM memberships JOIN reached ON memberships.group_id = reached.id \
-         ) \
-         SELECT COUNT(*) FROM reached JOIN principals ON principals.id = reached.id \
-         WHERE principals.active = 1 AND substr(principals.id, 1, 6) <> 'group:'",
-    )
-    .fetch_one(&mut **transaction)
-    .await?;
-    Ok(row.try_get(0)?)
-}
-
-/// Refuses a change after which nobody could administer. Where nobody could before, nothing is lost.
-pub(super) async fn keep_an_administrator(
-    transaction: &mut Transaction<'static, Any>,
-    before: i64,
-) -> Result<(), StoreError> {
-    if before > 0 && administrators(transaction).await? == 0 {
-        return Err(StoreError::LastAdministrator);
-    }
-    Ok(())
 }
 
 /// The groups within groups, both ways; users are leaves and need no check.

@@ -3,16 +3,17 @@
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row};
 
+use super::administrators::keep_an_administrator;
 use super::change::{Change, PolicyTransaction};
 use super::error::StoreError;
-use super::{Store, groups, rows};
+use super::{Store, rows, sessions};
 use crate::access::{PolicyEdit, Principal, PrincipalKind};
 use crate::clock::UnixMillis;
 
 /// Principals in one statement.
 const CHUNK: usize = 500;
 
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct PrincipalRecord {
     pub principal: Principal,
     pub active: bool,
@@ -21,7 +22,7 @@ pub struct PrincipalRecord {
 }
 
 impl Store {
-    /// Makes the principal known; unchanged when it is.
+    /// Makes the principal known; unchanged when it is. One that was deleted stays so.
     pub async fn ensure_principal(
         &self,
         principal: &Principal,
@@ -29,7 +30,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "principal.create";
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let state = json!({ "principal": principal });
         if ensure(&mut policy, principal, by, now).await? {
             policy.commit(by, now, ACTION, json!(null), state).await
@@ -38,11 +39,12 @@ impl Store {
         }
     }
 
-    /// Every principal, in the order of their names.
+    /// Every principal that was not deleted, in the order of their names.
     pub async fn principals(&self) -> Result<Vec<PrincipalRecord>, StoreError> {
-        let found = sqlx::query("SELECT id, active, created_at_ms FROM principals")
-            .fetch_all(&self.database.reader)
-            .await?;
+        let found =
+            sqlx::query("SELECT id, active, created_at_ms FROM principals WHERE deleted_at_ms IS NULL")
+                .fetch_all(&self.database.reader)
+                .await?;
         let mut principals = found
             .iter()
             .map(|row| {
@@ -82,8 +84,8 @@ impl Store {
                 "`{principal}` is a group and cannot be deactivated; remove its members or its grants"
             )));
         }
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
-        let row = sqlx::query("SELECT active FROM principals WHERE id = $1")
+        let mut policy = self.begin_policy().await?;
+        let row = sqlx::query("SELECT active FROM principals WHERE id = $1 AND deleted_at_ms IS NULL")
             .bind(principal.to_string())
             .fetch_optional(&mut *policy.transaction)
             .await?
@@ -93,13 +95,16 @@ impl Store {
         if was_active == active {
             return policy.unchanged(action, state(active)).await;
         }
-        let before = groups::administrators(&mut policy.transaction).await?;
+        let before = self.administrators(&mut policy.transaction, now).await?;
         sqlx::query("UPDATE principals SET active = $1 WHERE id = $2")
             .bind(i64::from(active))
             .bind(principal.to_string())
             .execute(&mut *policy.transaction)
             .await?;
-        groups::keep_an_administrator(&mut policy.transaction, before).await?;
+        keep_an_administrator(&mut policy.transaction, before).await?;
+        if !active {
+            sessions::end_with_principal(&mut policy.transaction, principal, now).await?;
+        }
         policy.edit(PolicyEdit::Principal { principal: principal.clone(), active });
         policy.commit(by, now, action, state(was_active), state(active)).await
     }
@@ -141,11 +146,32 @@ pub(super) async fn ensure_all(
         for principal in chunk {
             query = query.bind(principal.to_string());
         }
+        let before = added;
         for row in query.fetch_all(&mut *policy.transaction).await? {
             let principal = rows::parsed(&row, "id")?;
             policy.edit(PolicyEdit::Principal { principal, active: true });
             added += 1;
         }
+        if added - before < chunk.len() {
+            refuse_deleted(policy, chunk).await?;
+        }
     }
     Ok(added)
+}
+
+/// Nothing is granted to somebody who was deleted, and nobody by that name comes back by the way.
+async fn refuse_deleted(policy: &mut PolicyTransaction, named: &[&Principal]) -> Result<(), StoreError> {
+    let places: Vec<String> = (1..=named.len()).map(|place| format!("${place}")).collect();
+    let statement = format!(
+        "SELECT id FROM principals WHERE deleted_at_ms IS NOT NULL AND id IN ({}) ORDER BY id LIMIT 1",
+        places.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for principal in named {
+        query = query.bind(principal.to_string());
+    }
+    match query.fetch_optional(&mut *policy.transaction).await? {
+        Some(row) => Err(StoreError::Deleted(rows::text(&row, "id")?)),
+        None => Ok(()),
+    }
 }

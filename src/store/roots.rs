@@ -1,7 +1,6 @@
 //! Artifact roots: which experiment owns the artifacts below a path. No experiment may be rooted in, or
 //! around, another's: it would read the other's artifacts as its own.
 
-use super::change::PolicyTransaction;
 use super::error::StoreError;
 use super::{Store, rows};
 use crate::access::ExperimentId;
@@ -20,7 +19,7 @@ impl Store {
     pub async fn put_artifact_root(&self, path: &str, experiment: &ExperimentId) -> Result<bool, StoreError> {
         let path = clean(path)?;
         // The policy lock keeps two overlapping roots from being taken at once; the version stays.
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let mut candidates = Vec::new();
         for (index, _) in path.match_indices('/').chain([(path.len(), "")]) {
             candidates.extend(

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::change::{Change, PolicyTransaction};
+use super::change::Change;
 use super::error::StoreError;
 use super::{Store, rows};
 use crate::access::{PolicyEdit, Securable, SecurableKind};
@@ -20,7 +20,7 @@ impl Store {
     ) -> Result<Change, StoreError> {
         const ACTION: &str = "securable.put";
         check(securable, parent)?;
-        let mut policy = PolicyTransaction::begin(&self.database).await?;
+        let mut policy = self.begin_policy().await?;
         let old = sqlx::query("SELECT parent, name FROM securables WHERE id = $1")
             .bind(securable.to_string())
             .fetch_optional(&mut *policy.transaction)

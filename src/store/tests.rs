@@ -1,15 +1,20 @@
 //! One suite over both databases: whatever the store promises, it promises on SQLite and on PostgreSQL.
 
+mod access;
 mod apply;
 mod claims;
+mod client_secrets;
 mod concurrency;
+mod directory;
 mod edits;
 mod feed;
 mod migration;
+mod mlflow_accounts;
 mod ownership;
 mod picture;
 mod policy;
 mod reading;
+mod sessions;
 mod tokens;
 
 use sqlx::{AssertSqlSafe, Connection};

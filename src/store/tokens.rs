@@ -4,10 +4,37 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq;
 
+use super::administrators::keep_an_administrator;
 use super::error::StoreError;
 use super::{Store, rows};
-use crate::access::Principal;
+use crate::access::{Principal, Scope};
 use crate::clock::UnixMillis;
+
+/// Who made a token, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenKind {
+    /// Made by a person, to be kept.
+    Personal,
+    /// Made by the token endpoint for a client secret or another issuer's token; short-lived.
+    Oauth,
+}
+
+impl TokenKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::Oauth => "oauth",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        [Self::Personal, Self::Oauth]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| StoreError::Corrupt(format!("`{text}` is no kind of token")))
+    }
+}
 
 #[derive(Clone)]
 pub struct NewToken {
@@ -21,6 +48,10 @@ pub struct NewToken {
     pub created_by: String,
     /// `None`: it does not expire.
     pub expires_at: Option<UnixMillis>,
+    /// `None`: for all that its principal may do.
+    pub scopes: Option<Vec<Scope>>,
+    /// The client secret or trust rule that an access token was got for. With it the token is of kind `oauth`.
+    pub source: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -38,6 +69,11 @@ pub struct TokenRecord {
     #[serde(rename = "revoked_at_ms")]
     pub revoked_at: Option<UnixMillis>,
     pub principal_active: bool,
+    pub kind: TokenKind,
+    /// What it is for, if for less than all that its principal may do.
+    pub scopes: Option<Vec<Scope>>,
+    /// The client secret or trust rule that it was got for.
+    pub source: Option<String>,
 }
 
 /// The columns of a [`TokenRecord`], for each query to end in its own way.
@@ -46,7 +82,7 @@ macro_rules! select_tokens {
         concat!(
             "SELECT tokens.id, tokens.hash, tokens.principal, tokens.name, tokens.created_at_ms, \
              tokens.created_by, tokens.expires_at_ms, tokens.last_used_at_ms, tokens.revoked_at_ms, \
-             principals.active FROM tokens JOIN principals ON principals.id = tokens.principal ",
+             tokens.kind, tokens.scopes, tokens.source, principals.active FROM tokens JOIN principals ON principals.id = tokens.principal ",
             $end
         )
     };
@@ -58,20 +94,8 @@ impl Store {
         if self.is_active(&token.principal).await?.is_none() {
             return Err(StoreError::NotFound(format!("`{}`", token.principal)));
         }
-        sqlx::query(
-            "INSERT INTO tokens (id, hash, principal, name, created_at_ms, created_by, expires_at_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(&token.id)
-        .bind(token.hash.to_vec())
-        .bind(token.principal.to_string())
-        .bind(&token.name)
-        .bind(token.created_at.0)
-        .bind(&token.created_by)
-        .bind(token.expires_at.map(|time| time.0))
-        .execute(&self.database.writer)
-        .await?;
-        Ok(())
+        let mut connection = self.database.writer.acquire().await?;
+        insert(&mut connection, token).await
     }
 
     /// The token of this hash, also when it expired or was revoked: the caller decides and says why.
@@ -89,26 +113,57 @@ impl Store {
         record(&row).map(Some)
     }
 
-    /// The tokens of one principal, or all; oldest first.
-    pub async fn tokens(&self, principal: Option<&Principal>) -> Result<Vec<TokenRecord>, StoreError> {
+    /// The tokens of one kind, of one principal or all; oldest first.
+    pub async fn tokens(
+        &self,
+        principal: Option<&Principal>,
+        kind: TokenKind,
+    ) -> Result<Vec<TokenRecord>, StoreError> {
         let query = match principal {
             Some(principal) => sqlx::query(select_tokens!(
-                "WHERE tokens.principal = $1 ORDER BY tokens.created_at_ms, tokens.id"
+                "WHERE tokens.kind = $1 AND tokens.principal = $2 ORDER BY tokens.created_at_ms, tokens.id"
             ))
+            .bind(kind.as_str())
             .bind(principal.to_string()),
-            None => sqlx::query(select_tokens!("ORDER BY tokens.created_at_ms, tokens.id")),
+            None => {
+                sqlx::query(select_tokens!("WHERE tokens.kind = $1 ORDER BY tokens.created_at_ms, tokens.id"))
+                    .bind(kind.as_str())
+            }
         };
         query.fetch_all(&self.database.reader).await?.iter().map(record).collect()
     }
 
-    /// Revokes the token for good; `false` when there is none or it was revoked before.
+    pub async fn token(&self, id: &str) -> Result<Option<TokenRecord>, StoreError> {
+        let found = sqlx::query(select_tokens!("WHERE tokens.id = $1"))
+            .bind(id)
+            .fetch_optional(&self.database.reader)
+            .await?;
+        found.as_ref().map(record).transpose()
+    }
+
+    /// Forgets access tokens that ended before a time; answers how many. Others stay, as records name them.
+    pub async fn prune_access_tokens(&self, ended_before: UnixMillis) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM tokens WHERE kind = 'oauth' AND expires_at_ms < $1")
+            .bind(ended_before.0)
+            .execute(&self.database.writer)
+            .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Revokes the token for good; `false` when there is none or it was revoked before. The last one by which
+    /// an administrator can call stays.
     pub async fn revoke_token(&self, id: &str, now: UnixMillis) -> Result<bool, StoreError> {
+        // Under the policy lock, or two at once would each leave the other's.
+        let mut policy = self.begin_policy().await?;
+        let before = self.administrators(&mut policy.transaction, now).await?;
         let done =
             sqlx::query("UPDATE tokens SET revoked_at_ms = $1 WHERE id = $2 AND revoked_at_ms IS NULL")
                 .bind(now.0)
                 .bind(id)
-                .execute(&self.database.writer)
+                .execute(&mut *policy.transaction)
                 .await?;
+        keep_an_administrator(&mut policy.transaction, before).await?;
+        policy.transaction.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 
@@ -126,6 +181,43 @@ impl Store {
     }
 }
 
+/// Writes the row; its principal must be there.
+pub(super) async fn insert(connection: &mut sqlx::AnyConnection, token: &NewToken) -> Result<(), StoreError> {
+    let kind = if token.source.is_some() { TokenKind::Oauth } else { TokenKind::Personal };
+    sqlx::query(
+        "INSERT INTO tokens (id, hash, principal, name, created_at_ms, created_by, expires_at_ms, kind, \
+         scopes, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(&token.id)
+    .bind(token.hash.to_vec())
+    .bind(token.principal.to_string())
+    .bind(&token.name)
+    .bind(token.created_at.0)
+    .bind(&token.created_by)
+    .bind(token.expires_at.map(|time| time.0))
+    .bind(kind.as_str())
+    .bind(written(token.scopes.as_deref())?)
+    .bind(&token.source)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) fn written(scopes: Option<&[Scope]>) -> Result<Option<String>, StoreError> {
+    let write =
+        |scopes| serde_json::to_string(scopes).map_err(|error| StoreError::Refused(error.to_string()));
+    scopes.map(write).transpose()
+}
+
+/// What does not parse must not become a token for everything.
+pub(super) fn scopes(row: &AnyRow) -> Result<Option<Vec<Scope>>, StoreError> {
+    let text: Option<String> = row.try_get("scopes")?;
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|error| StoreError::Corrupt(format!("scopes: {error}")))
+    };
+    text.map(read).transpose()
+}
+
 fn record(row: &AnyRow) -> Result<TokenRecord, StoreError> {
     Ok(TokenRecord {
         id: rows::text(row, "id")?,
@@ -137,5 +229,8 @@ fn record(row: &AnyRow) -> Result<TokenRecord, StoreError> {
         last_used_at: rows::optional_time(row, "last_used_at_ms")?,
         revoked_at: rows::optional_time(row, "revoked_at_ms")?,
         principal_active: rows::number(row, "active")? != 0,
+        kind: TokenKind::parse(&rows::text(row, "kind")?)?,
+        scopes: scopes(row)?,
+        source: row.try_get("source")?,
     })
 }

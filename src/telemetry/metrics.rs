@@ -19,6 +19,11 @@ pub struct CallLabels {
     pub status: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    pub limit: &'static str,
+}
+
 /// What is counted. Names are documented in `docs/OPERATING.md`.
 pub struct Metrics {
     registry: Registry,
@@ -33,6 +38,7 @@ pub struct Metrics {
     pub decisions_mismatched: Gauge,
     pub audit_mirror_lag: Gauge,
     pub break_glass: Counter,
+    limited: Family<LimitLabels, Counter>,
     otlp: OnceLock<Otlp>,
 }
 
@@ -59,6 +65,7 @@ impl Default for Metrics {
             decisions_mismatched: Gauge::default(),
             audit_mirror_lag: Gauge::default(),
             break_glass: Counter::default(),
+            limited: Family::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -112,6 +119,7 @@ impl Default for Metrics {
             "Grants that people gave themselves in an emergency",
             metrics.break_glass.clone(),
         );
+        registry.register("limited", "Calls refused by a limit on use", metrics.limited.clone());
         metrics
     }
 }
@@ -141,6 +149,11 @@ impl Metrics {
         }
         self.calls.get_or_create(&labels).inc();
         self.call_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// A call was refused by the limit of this name.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabels { limit }).inc();
     }
 
     pub fn decision(&self, duration: Duration) {

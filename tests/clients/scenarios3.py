@@ -81,6 +81,17 @@ def write_large_trace(experiment_id, megabytes):
     return mlflow.get_last_active_trace_id()
 
 
+def write_many_traces(experiment_id, count):
+    """One trace after the other, as fast as the server lets; returns their ids."""
+    written = []
+    with tracing_into(experiment_id):
+        for number in range(count):
+            with mlflow.start_span("turn") as span:
+                span.set_inputs({"number": number})
+            written.append(mlflow.get_last_active_trace_id())
+    return written
+
+
 def write_trace_claiming_user(experiment_id, user, session_user):
     with tracing_into(experiment_id), mlflow.start_span("claims") as span:
         span.set_inputs({"a": 1})

@@ -395,10 +395,10 @@ class TestHiddenAndMissingLookAlike:
 @pytest.mark.parametrize("who", ["alice", "bob", "carol", "agent"])
 @pytest.mark.parametrize(
     "method, target, body",
-    [("GET", "/api/2.0/mlflow/users/list", b""), ("GET", "/api/3.0/mlflow/roles/list?workspace=default", b""),
+    [("GET", "/api/3.0/mlflow/roles/list", b""), ("GET", "/api/3.0/mlflow/roles/users/list?role_id=1", b""),
      ("GET", "/api/2.0/mlflow/users/get?username=admin", b""), ("POST", "/api/2.0/mlflow/users/create", {"username": "x", "password": "y"}),
      ("PATCH", "/api/2.0/mlflow/users/update-admin", {"username": "carol", "is_admin": True}),
-     ("POST", "/api/3.0/mlflow/users/permissions/grant", {"username": "carol", "resource_type": "experiment", "resource_id": "1", "permission": "MANAGE"}),
+     ("POST", "/api/3.0/mlflow/users/permissions/grant", {"username": "carol", "resource_type": "experiment", "resource_id": "*", "permission": "MANAGE"}),
      ("GET", "/api/3.0/mlflow/gateway/budgets/list", b""), ("GET", "/api/3.0/mlflow/gateway/secrets/list", b""),
      ("GET", "/api/2.0/mlflow/webhooks", b""), ("GET", "/api/3.0/mlflow/workspaces", b""), ("GET", "/api/3.0/mlflow/mcp-servers", b""),
      ("POST", "/ajax-api/3.0/mlflow/demo/generate", {}), ("GET", "/signup", b""), ("POST", "/ajax-api/3.0/jobs/search", {})],

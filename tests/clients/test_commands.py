@@ -34,7 +34,10 @@ def as_json(done):
     return json.loads(done.stdout)
 
 
-COMMANDS = ["serve", "demo", "routes", "token", "policy", "audit", "explain"]
+COMMANDS = [
+    "serve", "demo", "routes", "token", "service-principal", "session", "policy", "principal", "group", "access", "limits", "audit", "explain",
+    "import",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

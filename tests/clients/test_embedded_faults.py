@@ -209,7 +209,9 @@ def test_kill_under_write_load_loses_nothing_acknowledged(tmp_path):
         threads = [threading.Thread(target=work, args=(writer,)) for writer in range(WRITERS)]
         for thread in threads:
             thread.start()
-        time.sleep(chance.uniform(0.3, 2.0))
+        # On a busy machine the first write may take long; a kill before it would show nothing.
+        processes.wait_until(lambda: errors or any(one.started for entries in log for one in list(entries)), 120, "the first write")
+        time.sleep(chance.uniform(0.0, 1.5))
         server.signal_all(signal.SIGKILL)
         server.process.wait(20)
         stop.set()

@@ -15,15 +15,38 @@ use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, T
 /// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
 const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
 /// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
-const NARROWED: [(&str, &str); 5] = [
+const NARROWED: [(&str, &str); 6] = [
     ("experiment.search", "experiments"),
     ("experiment.search_get", "experiments"),
     ("model.search", "registered_models"),
     ("model_version.search", "model_versions"),
     ("scorer.online_configs", "configs"),
+    ("tracegate.access_request.list", "requests"),
 ];
-/// Answered by Tracegate itself about the caller alone.
-const ABOUT_ONESELF: [&str; 1] = ["tracegate.whoami"];
+/// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
+const ABOUT_ONESELF: [&str; 13] = [
+    "tracegate.whoami",
+    "tracegate.access_request.create",
+    "browser.account",
+    "scim.me",
+    "scim.config",
+    "scim.types",
+    "scim.schemas",
+    "permissions.levels",
+    "permissions.levels_of_path",
+    "oauth.personal_token.list",
+    "mlflow_auth.users.list",
+    "mlflow_auth.users.current",
+    "mlflow_auth.users.current.permissions",
+];
+/// Open to everybody, and what they answer to who brings no proof.
+const UNPROVED: [(&str, u16); 5] = [
+    ("browser.sign_in", 501),
+    ("browser.callback", 401),
+    ("browser.backchannel_sign_out", 400),
+    ("oauth.authorize", 501),
+    ("oauth.token", 400),
+];
 /// Operations that answer 400 to a well-formed request. May only shrink.
 const MALFORMED: [(&str, &str); 0] = [];
 
@@ -119,12 +142,23 @@ fn extras(operation: &str) -> Value {
         "tracegate.break_glass" => {
             json!({ "securable": "experiment:2", "minutes": 5, "reason": "an incident, truly" })
         }
+        "tracegate.access_request.create" => {
+            json!({ "securable": "experiment:2", "privilege": "CAN_READ", "reason": "asked by a test" })
+        }
+        "tracegate.access_request.refuse" => json!({ "reason": "no" }),
+        "tracegate.access_review.decide" => json!({ "grant_id": 1, "decision": "keep", "reason": "right" }),
+        "tracegate.limit.set" => json!({ "securable": "experiment:2", "name": "traces", "value": 1 }),
         "tracegate.grant.create" => {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }
         "tracegate.token.create" => json!({"principal": "user:admin"}),
+        "oauth.personal_token.delete" => json!({"token_id": "tok_1"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
         "tracegate.principal.active" => json!({"active": false}),
+        "mlflow_auth.users.update_password" => json!({"username": "admin", "password": "twelve letters"}),
+        "mlflow_auth.users.permissions.grant" | "mlflow_auth.users.permissions.revoke" => json!({
+            "username": "stranger", "resource_type": "experiment", "resource_id": B, "permission": "READ",
+        }),
         _ => json!({}),
     }
 }
@@ -132,8 +166,18 @@ fn extras(operation: &str) -> Value {
 fn extra_query(operation: &str) -> &'static str {
     match operation {
         "tracegate.explain" => "principal=user%3Aadmin&privilege=trace.read&on=experiment%3A2",
+        "tracegate.access_review.list" => "on=experiment%3A2",
+        "tracegate.limit.list" => "securable=experiment%3A2",
+        "tracegate.limit.clear" => "securable=experiment%3A2&name=traces",
         "tracegate.grant.list" => "securable=experiment%3A2",
-        "tracegate.token.list" => "principal=user%3Aadmin",
+        "tracegate.token.list" | "tracegate.session.list" | "tracegate.session.end_all" => {
+            "principal=user%3Aadmin"
+        }
+        "mlflow_auth.users.get" | "mlflow_auth.users.permissions.list" | "mlflow_auth.users.roles.list" => {
+            "username=admin"
+        }
+        "mlflow_auth.users.permissions.get" => "username=admin&resource_type=experiment&resource_id=2",
+        "mlflow_auth.roles.get" | "mlflow_auth.roles.permissions.list" => "role_id=1",
         _ => "",
     }
 }
@@ -143,6 +187,7 @@ fn path_parameter(name: &str) -> &'static str {
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",
+        "kind" => "experiments",
         "path" | "artifact_path" => "a/b",
         "name" => "server",
         _ => "anything",
@@ -241,6 +286,9 @@ fn problem(
     let unexpected = seen.iter().find(|request| !is_look_up(request));
     if let Some(request) = unexpected.filter(|_| !passes) {
         return Some(format!("let {} {} through", request.method, request.target));
+    }
+    if let Some((_, status)) = UNPROVED.iter().find(|(known, _)| *known == name) {
+        return (answer.status != *status).then(|| format!("answered {}", answer.status));
     }
     if operation.access == Access::Public {
         return (answer.status != 200 && name != "tracegate.ready")

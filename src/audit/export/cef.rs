@@ -24,6 +24,8 @@ pub fn message(entry: &AuditEntry, event: &Event) -> String {
         ("outcome", Some(event.outcome.as_str().to_owned())),
         ("src", text(&event.request.source_address)),
         ("suser", text(&event.principal)),
+        // CEF's key for the service that did it.
+        ("sourceServiceName", text(&event.actor)),
         ("requestMethod", Some(event.request.method.clone())),
         ("request", Some(event.request.path.clone())),
         ("requestClientApplication", text(&event.request.user_agent)),

@@ -32,7 +32,7 @@ pub fn row(event: &Event) -> Value {
         })),
         "audit_level": "WORKSPACE_LEVEL",
         "event_id": event.id,
-        "identity_metadata": { "run_by": event.principal, "run_as": event.principal },
+        "identity_metadata": { "run_by": event.actor.as_ref().or(event.principal.as_ref()), "run_as": event.principal },
     })
 }
 
@@ -57,7 +57,8 @@ fn names(event: &Event) -> (&'static str, String) {
             known("mlflowAcledArtifact", "readArtifact")
         }
         "artifact.upload" | "artifact.proxy_put" => known("mlflowAcledArtifact", "writeArtifact"),
-        "tracegate.token.create" => known("accounts", "generateDbToken"),
+        "tracegate.token.create" | "oauth.personal_token.create" => known("accounts", "generateDbToken"),
+        "tracegate.token.revoke" | "oauth.personal_token.delete" => known("accounts", "revokeDbToken"),
         "tracegate.principal.create" => known("accounts", "add"),
         operation => match operation.split_once('.') {
             Some(("trace", rest)) => ("mlflowExperiment", camel(&format!("{rest}_trace"))),
@@ -103,6 +104,7 @@ fn parameters(event: &Event) -> Map<String, Value> {
     put("policy_version", Some(event.policy_version.to_string()));
     put("repeated", event.repeated.map(|times| times.to_string()));
     put("claimed", event.claimed.clone());
+    put("actor", event.actor.clone());
     for (key, value) in &event.question {
         put(&format!("question.{key}"), Some(value.clone()));
     }

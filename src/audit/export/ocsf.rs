@@ -53,7 +53,7 @@ pub fn event(entry: &AuditEntry, event: &Event) -> Value {
             "log_provider": entry.replica,
             "sequence": entry.seq,
         },
-        "actor": { "user": user(event) },
+        "actor": { "user": user(event), "invoked_by": event.actor },
         "api": api,
         "src_endpoint": { "ip": event.request.source_address, "name": event.request.source_address.is_none().then_some("unknown") },
         "http_request": {

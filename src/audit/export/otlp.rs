@@ -42,6 +42,7 @@ fn record(entry: &AuditEntry, event: &Event) -> Value {
     ];
     for (key, value) in [
         ("user.id", &event.principal),
+        ("tracegate.actor", &event.actor),
         ("tracegate.proof", &event.proof),
         ("client.address", &event.request.source_address),
         ("user_agent.original", &event.request.user_agent),

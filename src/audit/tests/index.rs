@@ -115,7 +115,7 @@ async fn an_answer_that_was_changed_beside_the_records_is_named() {
         assert_eq!(first(gone.alone().await), (12, FaultKind::IndexDiffers), "{statement}");
     }
     for statement in [
-        "INSERT INTO audit_trace_ids SELECT 'tr-another', time_ms, id, level, principal, operation FROM audit_trace_ids WHERE SEQ_IS(12)",
+        "INSERT INTO audit_trace_ids SELECT 'tr-another', time_ms, id, level, principal, operation, actor FROM audit_trace_ids WHERE SEQ_IS(12)",
         "INSERT INTO audit_securables SELECT 'experiment:9', time_ms, id FROM audit_securables WHERE SEQ_IS(12)",
         "UPDATE audit_trace_ids SET SEQ_SET(36) WHERE SEQ_IS(12)",
     ] {
@@ -155,7 +155,7 @@ async fn a_row_that_was_left_out_or_slipped_in_is_named() {
 
     let gone = closed().await;
     gone.index
-        .tamper("INSERT INTO audit_events SELECT id + 5, time_ms, kind, decision_id, principal, operation, decision, outcome, status, hash, json FROM audit_events WHERE SEQ_IS(37)")
+        .tamper("INSERT INTO audit_events SELECT id + 5, time_ms, kind, decision_id, principal, operation, decision, outcome, status, hash, json, actor FROM audit_events WHERE SEQ_IS(37)")
         .await;
     assert_eq!(first(gone.beside_spool().await), (38, FaultKind::OnlyInIndex));
     assert_eq!(first(gone.alone().await), (38, FaultKind::OnlyInIndex));

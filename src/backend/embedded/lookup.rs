@@ -78,6 +78,19 @@ pub(super) async fn trace_marks(
     Ok(marks)
 }
 
+/// How many traces an experiment holds, read off the index that searches use.
+pub(super) async fn held_traces(
+    store: &EmbeddedShared,
+    experiment: &ExperimentId,
+) -> Result<u64, BackendError> {
+    let Ok(number) = experiment.as_str().parse::<i64>() else { return Ok(0) };
+    let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM traces WHERE experiment_id = $1")
+        .bind(number)
+        .fetch_one(&store.database.reader)
+        .await?;
+    u64::try_from(count).map_err(|_| BackendError::Store)
+}
+
 pub(super) async fn experiment(
     store: &EmbeddedShared,
     id: &ExperimentId,

@@ -19,7 +19,7 @@ use super::request::Prepared;
 use super::{Upstream, reply};
 use crate::access::{ExperimentId, TraceId};
 use crate::backend::{BackendError, ExperimentFacts, ExperimentPage, Owned};
-use crate::wire::{Body, Method};
+use crate::wire::{Body, Headers, Method};
 
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -149,8 +149,31 @@ impl Upstream {
         if status == 200 { Ok(()) } else { Err(misunderstood("an unhealthy status")) }
     }
 
+    /// Counted by the server; one that cannot count cannot hold anybody to a limit, which is an error.
+    pub(super) async fn look_up_held_traces(&self, experiment: &ExperimentId) -> Result<u64, BackendError> {
+        let question = serde_json::json!({
+            "experiment_ids": [experiment.as_str()],
+            "view_type": "TRACES",
+            "metric_name": "trace_count",
+            "aggregations": [{ "aggregation_type": "COUNT" }],
+        });
+        let found = self.answered(self.ask_with("/api/3.0/mlflow/traces/metrics", &question).await?)?;
+        let Some(CountReply { data_points }) = found else { return Ok(0) };
+        match data_points.as_slice() {
+            [] => Ok(0),
+            [CountPoint { values: CountValue { count } }] if *count >= 0.0 => Ok(*count as u64),
+            _ => Err(misunderstood("a count that is not one number")),
+        }
+    }
+
     async fn get<T: DeserializeOwned>(&self, target: &str) -> Result<Option<T>, BackendError> {
-        let (status, body) = self.ask(target).await?;
+        self.answered(self.ask(target).await?)
+    }
+
+    fn answered<T: DeserializeOwned>(
+        &self,
+        (status, body): (u16, BytesMut),
+    ) -> Result<Option<T>, BackendError> {
         match status {
             200 => serde_json::from_slice(&body).map(Some).map_err(|_| misunderstood("an unknown shape")),
             404 => match serde_json::from_slice::<ErrorReply>(&body) {
@@ -167,10 +190,26 @@ impl Upstream {
 
     /// Asks and reads the whole answer, within the time for look-ups.
     async fn ask(&self, target: &str) -> Result<(u16, BytesMut), BackendError> {
+        let prepared = Prepared::new(&self.shared, Method::Get, target, None)?;
+        self.ask_prepared(prepared, Body::Empty).await
+    }
+
+    /// As [`ask`](Self::ask), with a question in JSON.
+    async fn ask_with(
+        &self,
+        target: &str,
+        question: &serde_json::Value,
+    ) -> Result<(u16, BytesMut), BackendError> {
+        let mut headers = Headers::new();
+        headers.push("content-type", "application/json");
+        let prepared = Prepared::new(&self.shared, Method::Post, target, Some(&headers))?;
+        self.ask_prepared(prepared, Body::memory(question.to_string())).await
+    }
+
+    async fn ask_prepared(&self, prepared: Prepared, body: Body) -> Result<(u16, BytesMut), BackendError> {
         let patience: Duration = self.shared.limits.lookup_timeout;
         let asked = async {
-            let prepared = Prepared::new(&self.shared, Method::Get, target, None)?;
-            let answer = self.exchange(prepared, Body::Empty, patience).await?;
+            let answer = self.exchange(prepared, body, patience).await?;
             let status = answer.response.status().as_u16();
             let length = reply::declared_length(answer.response.headers());
             let mut stream = reply::body_stream(answer, length, patience);
@@ -198,6 +237,23 @@ fn misunderstood(problem: &'static str) -> BackendError {
 
 fn experiment_id(text: &str) -> Result<ExperimentId, BackendError> {
     ExperimentId::parse(text).map_err(|_| misunderstood("a malformed experiment id"))
+}
+
+#[derive(Deserialize)]
+struct CountReply {
+    #[serde(default)]
+    data_points: Vec<CountPoint>,
+}
+
+#[derive(Deserialize)]
+struct CountPoint {
+    values: CountValue,
+}
+
+#[derive(Deserialize)]
+struct CountValue {
+    #[serde(rename = "COUNT")]
+    count: f64,
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,9 @@ use futures_util::StreamExt;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
+use super::super::limited::{self, Room};
 use super::super::trail::Trail;
-use super::After;
+use super::{After, unclaim};
 use crate::access::{Check, ExperimentId, Privilege, Securable, TraceId};
 use crate::classify::otlp::{self, Export, OtlpError, OtlpLimits};
 use crate::wire::{Body, Malformed, ReplayBody, Reply};
@@ -40,7 +41,7 @@ pub(super) async fn claim(
         .buffer_unordered(LOOKUPS_AT_ONCE)
         .collect()
         .await;
-    let mut fresh = Vec::new();
+    let (mut fresh, mut known) = (Vec::new(), Vec::new());
     let mut refused: HashMap<TraceId, String> = HashMap::new();
     let mut rejected = 0;
     for settled in settled {
@@ -50,7 +51,19 @@ pub(super) async fn claim(
                 refused.insert(spans.trace.clone(), reason);
             }
             (spans, Settled::Ours { fresh: true }) => fresh.push((spans.trace.clone(), experiment.clone())),
-            (_, Settled::Ours { fresh: false }) => {}
+            (spans, Settled::Ours { fresh: false }) => known.push(spans.trace.clone()),
+            (_, Settled::Shared) => {}
+        }
+    }
+    let over = make_room(call, &experiment, &mut fresh, &known).await?;
+    if let Some((refusal, new)) = over {
+        if refused.len() + new.len() == export.traces.len() {
+            // Nothing would be kept: the exporter has all of it and may send it again.
+            return Err(refusal);
+        }
+        for spans in export.traces.iter().filter(|spans| new.contains(&spans.trace)) {
+            rejected += spans.spans;
+            refused.insert(spans.trace.clone(), refusal.to_string());
         }
     }
     for spans in export.traces.iter().filter(|spans| !refused.contains_key(&spans.trace)) {
@@ -62,6 +75,7 @@ pub(super) async fn claim(
     }
     let mut reasons: Vec<String> = refused.values().cloned().collect();
     reasons.sort();
+    reasons.dedup();
     reasons.truncate(5);
     let message = reasons.join("; ");
     if refused.len() == export.traces.len() {
@@ -74,8 +88,36 @@ pub(super) async fn claim(
     Ok(fresh)
 }
 
+/// Makes room for the traces that an export starts. Without room it gives up their claims and answers why,
+/// and which they are: traces that are held can be continued all the same.
+async fn make_room(
+    call: &mut Call<'_>,
+    experiment: &ExperimentId,
+    fresh: &mut Vec<(TraceId, ExperimentId)>,
+    known: &[TraceId],
+) -> Result<Option<(Refusal, HashSet<TraceId>)>, Refusal> {
+    let (refusal, missing) = match limited::room(call, experiment, fresh.len() as u64, known).await {
+        Ok(Room::Made(reservation)) => {
+            call.reserved.push(reservation);
+            return Ok(None);
+        }
+        Ok(Room::Full { refusal, missing }) => (refusal, missing),
+        Err(error) => {
+            unclaim(call, std::mem::take(fresh)).await?;
+            return Err(error);
+        }
+    };
+    let new = fresh.iter().map(|(trace, _)| trace.clone()).chain(missing).collect();
+    unclaim(call, std::mem::take(fresh)).await?;
+    Ok(Some((refusal, new)))
+}
+
 enum Settled {
-    Ours { fresh: bool },
+    Ours {
+        fresh: bool,
+    },
+    /// Of another experiment, into which the caller may write too.
+    Shared,
     Refused(String),
 }
 
@@ -100,7 +142,7 @@ async fn settle(
     call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
     let owner = Check::new(Privilege::TraceWrite, Securable::experiment(&claim.experiment));
     if call.allows(owner)? {
-        return Ok(Settled::Ours { fresh: false });
+        return Ok(Settled::Shared);
     }
     Ok(Settled::Refused(format!(
         "`{}` does not have `{}` on trace `{trace}`",

@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::http::html::{self, escape};
+use crate::http::page::{self, escaped};
 use crate::wire::Reply;
 
 /// Shown first, in this order.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 pub(super) fn page(document: &Value) -> Reply {
-    let mut body = String::from("<h1>Tracegate's own API</h1>\n");
-    let text = |value: &Value| escape(value.as_str().unwrap_or_default());
+    let mut body = String::from("<div class=\"wide\">\n");
+    let text = |value: &Value| escaped(value.as_str().unwrap_or_default());
     let _ = writeln!(
         body,
         "<p>{}</p>\n<p>Version {}. For programs: <a href=\"openapi.json\">openapi.json</a>.</p>",
@@ -31,21 +31,22 @@ pub(super) fn page(document: &Value) -> Reply {
         let _ = writeln!(
             body,
             "<details id=\"schema-{0}\"><summary><code>{0}</code></summary>\n<pre>{1}</pre></details>",
-            escape(name),
-            escape(&serde_json::to_string_pretty(schema).unwrap_or_default()),
+            escaped(name),
+            escaped(&serde_json::to_string_pretty(schema).unwrap_or_default()),
         );
     }
-    html::reply(200, "Tracegate's own API", &body)
+    body.push_str("</div>\n");
+    page::page(200, "The API", &body)
 }
 
 fn write_operation(page: &mut String, method: &str, path: &str, operation: &Value) {
-    let text = |key: &str| escape(operation[key].as_str().unwrap_or_default());
+    let text = |key: &str| escaped(operation[key].as_str().unwrap_or_default());
     let _ = writeln!(
         page,
         "<details id=\"{}\"><summary><b>{}</b> <code>{}</code> {}</summary>\n<p>{}</p>",
         text("operationId"),
         method.to_uppercase(),
-        escape(path),
+        escaped(path),
         text("summary"),
         text("description"),
     );
@@ -53,7 +54,7 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
     if !parameters.is_empty() {
         page.push_str("<table><tr><th>parameter</th><th>in</th><th>type</th><th>meaning</th></tr>\n");
         for parameter in parameters {
-            let field = |key: &str| escape(parameter[key].as_str().unwrap_or_default());
+            let field = |key: &str| escaped(parameter[key].as_str().unwrap_or_default());
             let needed = if parameter["required"] == Value::Bool(true) { " (needed)" } else { "" };
             let _ = writeln!(
                 page,
@@ -76,9 +77,9 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
             .as_object()
             .into_iter()
             .flatten()
-            .map(|(kind, content)| format!("{}: {}", escape(kind), schema(&content["schema"])))
+            .map(|(kind, content)| format!("{}: {}", escaped(kind), schema(&content["schema"])))
             .collect();
-        let meaning = escape(response["description"].as_str().unwrap_or_default());
+        let meaning = escaped(response["description"].as_str().unwrap_or_default());
         let _ =
             writeln!(page, "<tr><td>{status}</td><td>{meaning}</td><td>{}</td></tr>", bodies.join("<br>"));
     }
@@ -88,14 +89,14 @@ fn write_operation(page: &mut String, method: &str, path: &str, operation: &Valu
 /// A schema in a few words, with a link to the one that it refers to.
 fn schema(schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|target| target.rsplit('/').next()) {
-        return format!("<a href=\"#schema-{0}\"><code>{0}</code></a>", escape(name));
+        return format!("<a href=\"#schema-{0}\"><code>{0}</code></a>", escaped(name));
     }
     if let Some(values) = schema["enum"].as_array() {
         let values: Vec<String> = values
             .iter()
-            .map(|value| format!("<code>{}</code>", escape(value.as_str().unwrap_or("?"))))
+            .map(|value| format!("<code>{}</code>", escaped(value.as_str().unwrap_or("?"))))
             .collect();
         return values.join(", ");
     }
-    escape(schema["type"].as_str().unwrap_or("object"))
+    escaped(schema["type"].as_str().unwrap_or("object"))
 }

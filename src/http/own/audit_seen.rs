@@ -57,7 +57,8 @@ pub(super) async fn seen(call: &Call<'_>) -> Result<Seen, Refusal> {
     let mut readers = index.readers(&of, level, since, until).await.map_err(unreadable)?;
     let truncated = readers.len() > MOST_READERS;
     readers.truncate(MOST_READERS);
-    let people = readers.iter().map(|reader| reader.principal.clone()).collect();
+    let both = |reader: &'_ Reader| [Some(reader.principal.clone()), reader.actor.clone()];
+    let people = readers.iter().flat_map(both).flatten().collect();
     Ok(Seen { people, readers, truncated, complete })
 }
 

@@ -5,10 +5,10 @@
 //! would outlive its end.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
 
-use super::{Call, Refusal, Trail, demand, object, sent_as};
-use crate::access::{Check, Effect, NewGrant, Privilege, Securable, SecurableKind};
+use super::grants::Granted;
+use super::{Call, Refusal, Trail, demand, sent_as};
+use crate::access::{Check, Effect, Given, NewGrant, Privilege, Securable, SecurableKind};
 use crate::clock::UnixMillis;
 use crate::http::changes;
 use crate::wire::Malformed;
@@ -16,9 +16,9 @@ use crate::wire::Malformed;
 /// A reason that says something, in characters.
 const SHORTEST_REASON: usize = 10;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+pub(super) struct Wanted {
     securable: Securable,
     #[serde(default = "can_read")]
     privilege: String,
@@ -31,7 +31,7 @@ fn can_read() -> String {
 }
 
 /// `POST break-glass`
-pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<String, Value>, Refusal> {
+pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Granted, Refusal> {
     let wanted: Wanted = sent_as(call).await?;
     demand(call, Check::new(Privilege::BreakGlassUse, wanted.securable.clone()))?;
     check(call, &wanted)?;
@@ -41,8 +41,13 @@ pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Strin
     let ends = UnixMillis(now.0.saturating_add(minutes.saturating_mul(60_000)));
     let held = call.app.store.grants(Some(&principal), Some(&wanted.securable)).await?;
     let longer = |end: Option<UnixMillis>| end.is_none_or(|end| end >= ends);
+    // By what it means and not by its spelling: the store keeps one grant for both spellings of a privilege.
+    let given: Given = wanted.privilege.parse()?;
+    let view = call.view()?;
+    let gives = |given: Given| view.snapshot().levels().set(given);
     if held.iter().any(|held| {
-        held.grant.privilege == wanted.privilege
+        let same = |held: Given| held == given || gives(held) == gives(given);
+        held.grant.privilege.parse().is_ok_and(same)
             && held.grant.effect == Effect::Allow
             && longer(held.grant.expires_at)
     }) {
@@ -67,7 +72,7 @@ pub(super) async fn take(call: &mut Call<'_>, trail: &Trail) -> Result<Map<Strin
         reason = wanted.reason.trim(),
         "break-glass was used"
     );
-    Ok(object(json!({ "grant": grant, "policy_version": call.app.policy.version() })))
+    Ok(Granted { grant, policy_version: call.app.policy.version() })
 }
 
 fn check(call: &Call<'_>, wanted: &Wanted) -> Result<(), Refusal> {

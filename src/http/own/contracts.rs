@@ -2,8 +2,12 @@
 
 use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text, Time};
 use super::contract::{Contract, Parameter, optional, required};
-use super::{audit, audit_review, audit_seen, checkpoints, explain, grants, policy};
+use super::{
+    access_requests, access_reviews, audit, audit_review, audit_seen, break_glass, checkpoints, explain,
+    grants, limits, policy, principals, secrets, sessions, tokens,
+};
 use crate::access::NewGrant;
+use crate::http::mlflow_auth;
 use serde_json::{Map, Value};
 
 const SINCE: Parameter = optional("since", Time, "From this time on (milliseconds since 1970).");
@@ -149,6 +153,128 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
             Contract::answering::<audit_review::Review>("Grants with their use, and counts of calls.")
                 .query(vec![SINCE, UNTIL])
         }
+        "tracegate.whoami" => Contract::answering::<explain::Whoami>("Who calls, and what narrows the call."),
+        "tracegate.token.list" => Contract::answering::<tokens::Tokens>("Tokens: one's own, or another's.")
+            .query(vec![
+                optional("principal", Principal, "Whose; one's own if left out."),
+                optional(
+                    "kind",
+                    OneOf(&["personal", "oauth"]),
+                    "Those that people made, or those of the token endpoint.",
+                ),
+            ]),
+        "tracegate.token.create" => {
+            Contract::answering::<tokens::Made>("Makes a token.").body::<tokens::NewToken>()
+        }
+        "tracegate.token.revoke" => Contract::answering::<tokens::Revoked>("Revokes a token."),
+        "tracegate.secret.list" => {
+            Contract::answering::<secrets::Secrets>("The secrets of a service principal.")
+        }
+        "tracegate.secret.create" => {
+            Contract::answering::<secrets::Made>("Makes a secret.").body::<secrets::NewSecret>()
+        }
+        "tracegate.secret.revoke" => {
+            Contract::answering::<secrets::Revoked>("Revokes a secret, and every token that was got for it.")
+        }
+        "tracegate.session.list" => {
+            Contract::answering::<sessions::SessionList>("Sessions of browsers: one's own, or another's.")
+                .query(vec![optional("principal", Principal, "Whose; one's own if left out.")])
+        }
+        "tracegate.session.end" => Contract::answering::<sessions::SessionsEnded>("Ends a session."),
+        "tracegate.session.end_all" => {
+            Contract::answering::<sessions::SessionsEnded>("Ends all sessions of one person.")
+                .query(vec![optional("principal", Principal, "Whose; one's own if left out.")])
+        }
+        "tracegate.break_glass" => {
+            Contract::answering::<grants::Granted>("Gives oneself access for minutes, with a reason.")
+                .body::<break_glass::Wanted>()
+        }
+        "tracegate.principal.list" => {
+            Contract::answering::<principals::Principals>("Everybody who is known.")
+        }
+        "tracegate.principal.get" => {
+            Contract::answering::<principals::Shown>("One principal and how much it has.")
+        }
+        "tracegate.principal.create" => Contract::answering::<principals::Entered>("Makes somebody known.")
+            .body::<principals::NewPrincipal>(),
+        "tracegate.principal.active" => {
+            Contract::answering::<principals::Activity>("Shuts somebody out, or lets them in again.")
+                .body::<principals::Active>()
+        }
+        "tracegate.principal.delete" => {
+            Contract::answering::<principals::Deleted>("Deletes somebody with all that they have.")
+        }
+        "tracegate.group.list" => Contract::answering::<principals::Groups>("Who was put into which group."),
+        "tracegate.group.add" => Contract::answering::<principals::Joined>("Puts somebody into a group."),
+        "tracegate.group.remove" => Contract::answering::<principals::Left>("Takes somebody out of a group."),
+        "tracegate.access_request.create" => {
+            Contract::answering::<access_requests::Answered>("Asks for access, with a reason.")
+                .body::<access_requests::Ask>()
+                .also(&[429])
+        }
+        "tracegate.access_request.list" => Contract::answering::<access_requests::Listed>(
+            "Requests: one's own, and those on what one manages.",
+        )
+        .query(vec![
+            optional("principal", Principal, "Who asked."),
+            optional("securable", Securable, "For what."),
+            optional(
+                "state",
+                OneOf(&["pending", "approved", "refused", "withdrawn", "expired"]),
+                "What became of them.",
+            ),
+            LIMIT,
+            AFTER,
+        ]),
+        "tracegate.access_request.get" => Contract::answering::<access_requests::Answered>("One request."),
+        "tracegate.access_request.approve" => Contract::answering::<access_requests::Approved>(
+            "Approves a request, which grants what was asked for.",
+        )
+        .body::<access_requests::Approve>()
+        .also(&[409]),
+        "tracegate.access_request.refuse" => {
+            Contract::answering::<access_requests::Answered>("Refuses a request, with a reason.")
+                .body::<access_requests::Refuse>()
+                .also(&[409])
+        }
+        "tracegate.access_request.withdraw" => {
+            Contract::answering::<access_requests::Answered>("Takes back a request of one's own.")
+                .also(&[409])
+        }
+        "tracegate.access_review.list" => Contract::answering::<access_reviews::Review>(
+            "Who has what, through whom, since when and last used when.",
+        )
+        .query(vec![
+            optional("on", Securable, "On what; this or `principal` is needed."),
+            optional("principal", Principal, "Who."),
+            optional("unused_since_days", Number(1, 36_500), "Only what was not used for so many days."),
+            LIMIT,
+            AFTER,
+        ]),
+        "tracegate.access_review.decide" => {
+            Contract::answering::<access_reviews::Reviewed>("Says that a grant is right, or withdraws it.")
+                .body::<access_reviews::Decide>()
+                .also(&[409])
+        }
+        "tracegate.limit.list" => Contract::answering::<limits::Shown>("Limits, with what is used of them.")
+            .query(vec![
+                optional("securable", Securable, "On what; all that were set if left out."),
+                optional("principal", Principal, "Of whom."),
+            ]),
+        "tracegate.limit.set" => {
+            Contract::answering::<limits::Changed>("Sets a limit.").body::<limits::Wanted>()
+        }
+        "tracegate.limit.clear" => {
+            Contract::answering::<limits::Changed>("Takes a limit back to the configuration's.").query(vec![
+                required("securable", Securable, "On what."),
+                required("name", OneOf(&["requests_per_second", "traces"]), "Which limit."),
+                optional("principal", Principal, "Of whom."),
+            ])
+        }
+        "mlflow_auth.passwords.import" => Contract::answering::<mlflow_auth::ImportedPasswordsAnswer>(
+            "Takes passwords over from another server, by their hashes.",
+        )
+        .body::<mlflow_auth::ImportedPasswords>(),
         _ => return None,
     })
 }

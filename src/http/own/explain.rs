@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use super::{Call, Refusal, demand, managing, object};
+use super::{Call, Refusal, demand, managing};
 use crate::access::{
-    Caller, Check, ExperimentId, Grant, Principal, Privilege, Proof, Scheme, Securable, SecurableKind,
+    Caller, Check, ExperimentId, Grant, Principal, Privilege, Proof, Scheme, Scope, Securable, SecurableKind,
     Verdict,
 };
 use crate::clock::UnixMillis;
@@ -18,13 +19,43 @@ use crate::wire::Malformed;
 /// How long an explanation waits for the record of the decision.
 const RECORD_WAIT: Duration = Duration::from_secs(5);
 
+/// Who calls.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Whoami {
+    /// `user:NAME` or `service_principal:NAME`.
+    principal: String,
+    /// Which kind of credential proved it.
+    proved_by: &'static str,
+    /// Which credential it was, without it: a token's id, or an issuer and the id it gave.
+    credential: String,
+    /// Whether the caller administers Tracegate, with nothing that narrows it.
+    administrator: bool,
+    /// What the credential is for, if for less than all that the principal may do.
+    scopes: Option<Vec<Scope>>,
+    /// The service principal that really calls, on behalf of `principal`.
+    actor: Option<String>,
+    /// When the token ends, if it is one of ours and does (milliseconds since 1970).
+    expires_at_ms: Option<i64>,
+}
+
 /// `GET whoami`
-pub(super) fn whoami(call: &Call<'_>) -> Result<Map<String, Value>, Refusal> {
-    Ok(object(json!({
-        "principal": call.caller.principal,
-        "proved_by": call.caller.proof.scheme.as_str(),
-        "administrator": call.view()?.is_admin(call.caller),
-    })))
+pub(super) async fn whoami(call: &Call<'_>) -> Result<Whoami, Refusal> {
+    let caller = call.caller;
+    // What was shown is the actor's.
+    let shown = caller.actor.as_deref().unwrap_or(caller);
+    let token = match shown.proof.scheme {
+        Scheme::Token => call.app.store.token(&shown.proof.credential).await?,
+        _ => None,
+    };
+    Ok(Whoami {
+        principal: caller.principal.to_string(),
+        proved_by: shown.proof.scheme.as_str(),
+        credential: shown.proof.credential.clone(),
+        administrator: call.view()?.is_admin(caller),
+        scopes: shown.scopes.as_ref().map(|scopes| scopes.to_vec()),
+        actor: caller.actor.as_ref().map(|actor| actor.principal.to_string()),
+        expires_at_ms: token.and_then(|token| token.expires_at).map(|end| end.0),
+    })
 }
 
 /// `GET explain?principal=P&privilege=X&on=TYPE:ID`: about oneself, about what one manages, or about all.

@@ -21,6 +21,8 @@ struct State {
     /// By path; anything else is a 404.
     answers: HashMap<String, (u16, String)>,
     asked: usize,
+    /// What was sent to the token endpoint: the head and the form of each.
+    forms: Vec<(String, String)>,
 }
 
 impl IssuerServer {
@@ -41,10 +43,24 @@ impl IssuerServer {
                         }
                     }
                     let text = String::from_utf8_lossy(&request).into_owned();
+                    let head = text.to_lowercase();
+                    let length =
+                        head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+                    let length: usize = length.and_then(|length| length.parse().ok()).unwrap_or(0);
+                    let begin = text.find("\r\n\r\n").unwrap_or(0) + 4;
+                    while request.len() < begin + length {
+                        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    let form = String::from_utf8_lossy(&request[begin..]).into_owned();
                     let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
                     let (status, body) = {
                         let mut state = state.lock().unwrap();
                         state.asked += 1;
+                        if !form.is_empty() {
+                            state.forms.push((text[..begin].to_owned(), form));
+                        }
                         state.answers.get(&path).cloned().unwrap_or((404, String::new()))
                     };
                     let head = format!(
@@ -78,6 +94,11 @@ impl IssuerServer {
 
     pub fn asked(&self) -> usize {
         self.state.lock().unwrap().asked
+    }
+
+    /// Takes the forms that were sent since this was last asked.
+    pub fn forms(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.state.lock().unwrap().forms)
     }
 
     pub fn issuer(&self) -> IssuerConfig {

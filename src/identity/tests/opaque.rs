@@ -3,6 +3,7 @@
 use super::*;
 use crate::access::Scheme;
 use crate::clock::UnixMillis;
+use crate::store::TokenKind;
 
 async fn world_with_ann() -> World {
     let world = World::with_secret().await;
@@ -19,7 +20,7 @@ async fn nobody_is_nobody_and_a_token_is_its_principal() {
     let caller = world.bearer(&secret).await.unwrap();
     assert_eq!((caller.principal, caller.asserted_groups), (ann(), vec![]));
     assert_eq!((caller.proof.scheme, caller.proof.credential), (Scheme::Token, record.id.clone()));
-    assert_eq!(world.store.tokens(Some(&ann())).await.unwrap()[0].id, record.id);
+    assert_eq!(world.store.tokens(Some(&ann()), TokenKind::Personal).await.unwrap()[0].id, record.id);
 }
 
 #[tokio::test]
@@ -126,7 +127,7 @@ async fn the_last_use_is_noted_once_a_minute() {
     let noted_at = async |expected: i64| {
         // Noted beside the request, so it may come a little later.
         for _ in 0..500 {
-            let used = world.store.tokens(Some(&ann())).await.unwrap()[0].last_used_at;
+            let used = world.store.tokens(Some(&ann()), TokenKind::Personal).await.unwrap()[0].last_used_at;
             if used == Some(UnixMillis(expected)) {
                 return true;
             }

@@ -17,7 +17,7 @@ const CHUNK: usize = 500;
 
 /// Inserts those grants that are new, and answers them at their places. Owners are not among them: one
 /// replaces another, in their order.
-pub(super) async fn grant(
+pub(in crate::store) async fn grant(
     policy: &mut PolicyTransaction,
     wanted: &[&NewGrant],
     by: &str,
@@ -76,7 +76,7 @@ fn key(grant: &NewGrant) -> [String; 4] {
     ]
 }
 
-pub(super) async fn revoke(
+pub(in crate::store) async fn revoke(
     policy: &mut PolicyTransaction,
     wanted: &[GrantId],
 ) -> Result<Vec<Grant>, StoreError> {
@@ -97,7 +97,7 @@ pub(super) async fn revoke(
 }
 
 /// Inserts those memberships that are new and not of groups in groups, and answers which they are.
-pub(super) async fn join(
+pub(in crate::store) async fn join(
     policy: &mut PolicyTransaction,
     wanted: &[(&Principal, &Principal)],
 ) -> Result<Vec<bool>, StoreError> {
@@ -133,7 +133,7 @@ pub(super) async fn join(
 }
 
 /// Removes those memberships that there are, and answers them.
-pub(super) async fn leave(
+pub(in crate::store) async fn leave(
     policy: &mut PolicyTransaction,
     wanted: &[(&Principal, &Principal)],
 ) -> Result<Vec<(Principal, Principal)>, StoreError> {

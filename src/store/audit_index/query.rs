@@ -19,7 +19,7 @@ pub struct AuditQuery {
     pub since: Option<UnixMillis>,
     /// Exclusive.
     pub until: Option<UnixMillis>,
-    /// `user:alice`
+    /// `user:alice`, whether it called itself, was acted for, or acted for somebody.
     pub principal: Option<String>,
     /// `experiment:12`
     pub securable: Option<String>,
@@ -170,30 +170,55 @@ impl Statement {
         format!("${}", self.binds.len())
     }
 
+    /// A record is of two people if one acted for the other. Each has an index in the order of pages: the
+    /// database reads both from their ends and stops at the end of the page.
     fn of(query: &AuditQuery, limit: u32) -> (String, Vec<Bind>) {
         let mut statement = Self { conditions: Vec::new(), binds: Vec::new() };
-        let (from, k) = statement.filtered(query);
-        let (direction, beyond) = match query.order {
-            Order::NewestFirst => ("DESC", "<"),
-            Order::OldestFirst => ("ASC", ">"),
-        };
-        if let Some(after) = &query.after {
-            let (time, id) = (statement.number(after.time.0), statement.number(after.id));
-            statement.conditions.push(format!("({k}.time_ms, {k}.id) {beyond} ({time}, {id})"));
+        let (mut rows, k) = statement.rows(query, "principal");
+        let mut of = format!("{k}.");
+        if query.principal.is_some() {
+            let (acted, _) = statement.rows(query, "actor");
+            rows = format!("{rows} UNION ALL {acted}");
+            // Of both together only the names of what is selected are known.
+            of.clear();
         }
+        let direction = match query.order {
+            Order::NewestFirst => "DESC",
+            Order::OldestFirst => "ASC",
+        };
         let limit = statement.number(i64::from(limit));
-        let sql = format!(
-            "SELECT e.id, e.time_ms, e.kind, e.hash, e.json FROM {from}{} \
-             ORDER BY {k}.time_ms {direction}, {k}.id {direction} LIMIT {limit}",
-            statement.r#where()
-        );
+        let sql = format!("{rows} ORDER BY {of}time_ms {direction}, {of}id {direction} LIMIT {limit}");
         (sql, statement.binds)
+    }
+
+    /// What a page is taken from, for those whom the column `whose` names.
+    fn rows(&mut self, query: &AuditQuery, whose: &str) -> (String, &'static str) {
+        let (from, k) = self.filtered(query, whose);
+        let beyond = if query.order == Order::NewestFirst { "<" } else { ">" };
+        if let Some(after) = &query.after {
+            let (time, id) = (self.number(after.time.0), self.number(after.id));
+            self.conditions.push(format!("({k}.time_ms, {k}.id) {beyond} ({time}, {id})"));
+        }
+        let conditions = self.r#where();
+        (
+            format!(
+                "SELECT {k}.id AS id, {k}.time_ms AS time_ms, e.kind, e.hash, e.json FROM {from}{conditions}"
+            ),
+            k,
+        )
     }
 
     fn count(query: &AuditQuery) -> (String, Vec<Bind>) {
         let mut statement = Self { conditions: Vec::new(), binds: Vec::new() };
-        let (from, _) = statement.filtered(query);
-        (format!("SELECT COUNT(*) FROM {from}{}", statement.r#where()), statement.binds)
+        let called = statement.counted(query, "principal");
+        let Some(_) = query.principal else { return (called, statement.binds) };
+        let acted = statement.counted(query, "actor");
+        (format!("SELECT ({called}) + ({acted})"), statement.binds)
+    }
+
+    fn counted(&mut self, query: &AuditQuery, whose: &str) -> String {
+        let (from, _) = self.filtered(query, whose);
+        format!("SELECT COUNT(*) FROM {from}{}", self.r#where())
     }
 
     fn r#where(&self) -> String {
@@ -203,11 +228,13 @@ impl Statement {
         }
     }
 
-    /// The tables with every condition but the page's.
-    fn filtered(&mut self, query: &AuditQuery) -> (&'static str, &'static str) {
+    /// The tables with every condition but the page's; the principal is looked for in the column `whose`.
+    fn filtered(&mut self, query: &AuditQuery, whose: &str) -> (&'static str, &'static str) {
+        self.conditions.clear();
         let (from, k) = self.source(query);
+        let whose = format!("e.{whose}");
         for (column, value) in [
-            ("e.principal", &query.principal),
+            (whose.as_str(), &query.principal),
             ("e.operation", &query.operation),
             ("e.decision_id", &query.decision_id),
         ] {

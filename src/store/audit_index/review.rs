@@ -57,6 +57,29 @@ impl AuditIndex {
         Ok(found.into_iter().map(of).collect())
     }
 
+    /// The uses of those of these grants that ever decided a call.
+    pub async fn uses_of_grants(&self, grants: &[i64]) -> Result<Vec<GrantUse>, AuditIndexError> {
+        const CHUNK: usize = 500;
+        let mut uses = Vec::new();
+        for chunk in grants.chunks(CHUNK) {
+            let ids: Vec<String> = chunk.iter().map(ToString::to_string).collect();
+            let statement = format!(
+                "SELECT grant_id, uses, first_ms, last_ms FROM audit_grant_uses WHERE grant_id IN ({})",
+                ids.join(", ")
+            );
+            let found: Vec<(i64, i64, i64, i64)> = on!(&self.database, readers, pool => {
+                sqlx::query_as(sqlx::AssertSqlSafe(statement)).fetch_all(pool).await?
+            });
+            uses.extend(found.into_iter().map(|(grant_id, uses, first, last)| GrantUse {
+                grant_id,
+                uses,
+                first: UnixMillis(first),
+                last: UnixMillis(last),
+            }));
+        }
+        Ok(uses)
+    }
+
     /// First sights at an address, newest first, from before (time, principal, address).
     pub async fn first_addresses(
         &self,

@@ -68,6 +68,7 @@ impl Batch {
                     "status",
                     "hash",
                     "json",
+                    "actor",
                 ],
                 [
                     Column::numbers(),
@@ -81,16 +82,18 @@ impl Batch {
                     Column::numbers(),
                     Column::bytes(),
                     Column::texts(),
+                    Column::texts(),
                 ],
             ),
             trace_ids: Table::new(
                 "audit_trace_ids",
-                &["trace_id", "time_ms", "id", "level", "principal", "operation"],
+                &["trace_id", "time_ms", "id", "level", "principal", "operation", "actor"],
                 [
                     Column::texts(),
                     Column::numbers(),
                     Column::numbers(),
                     Column::numbers(),
+                    Column::texts(),
                     Column::texts(),
                     Column::texts(),
                 ],
@@ -123,6 +126,7 @@ impl Batch {
         }
         row[9].blob(&record.hash);
         row[10].text(&record.json);
+        row[11].none();
     }
 
     fn event(&mut self, record: &IndexRow, event: &Event) {
@@ -143,6 +147,7 @@ impl Batch {
         }
         row[9].blob(&record.hash);
         row[10].text(&record.json);
+        row[11].maybe_text(event.actor.as_deref());
 
         // An id named twice in one event is one row.
         let level = level(event);
@@ -157,6 +162,7 @@ impl Batch {
             row[3].number(level as i64);
             row[4].maybe_text(event.principal.as_deref());
             row[5].text(&event.operation);
+            row[6].maybe_text(event.actor.as_deref());
         }
         let securables = texts(&event.securables);
         for securable in &securables {
@@ -171,8 +177,10 @@ impl Batch {
     /// What is counted, beside being kept.
     fn summarize(&mut self, event: &Event, id: i64, securables: &BTreeSet<String>) {
         let time = event.time.0;
-        if let (Some(principal), Some(address)) = (&event.principal, &event.request.source_address) {
-            let first = self.addresses.entry((text(principal), text(address))).or_insert((time, id));
+        // The address is of whoever really called.
+        let caller = event.actor.as_ref().or(event.principal.as_ref());
+        if let (Some(caller), Some(address)) = (caller, &event.request.source_address) {
+            let first = self.addresses.entry((text(caller), text(address))).or_insert((time, id));
             *first = (*first).min((time, id));
         }
         // Each call has one `complete` record.

@@ -43,6 +43,9 @@ pub enum ReadersOf {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Reader {
     pub principal: String,
+    /// Who called on behalf of the principal, and so saw it too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
     pub level: Level,
     pub operation: String,
     /// Of a subject's traces, how many different ones.
@@ -57,28 +60,28 @@ pub struct Reader {
 
 /// Which sightings count, in every question.
 const COUNTED: &str = "k.level >= $3 AND k.time_ms >= $4 AND k.time_ms < $5 AND k.principal IS NOT NULL";
-const ORDER: &str = "ORDER BY principal, level DESC, operation LIMIT 10001";
+const ORDER: &str = "ORDER BY principal, level DESC, operation, actor LIMIT 10001";
 
 /// Grouped twice for a subject: counting what is distinct would sort every sighting.
 pub(super) fn readers_sql(of: &ReadersOf) -> String {
     match of {
         ReadersOf::Trace(_) => format!(
-            "SELECT k.principal, k.level, k.operation, CAST(1 AS BIGINT), COUNT(*), MIN(k.time_ms), MAX(k.time_ms) \
+            "SELECT k.principal, k.level, k.operation, CAST(1 AS BIGINT), COUNT(*), MIN(k.time_ms), MAX(k.time_ms), k.actor \
              FROM audit_trace_ids k WHERE k.trace_id = $1 AND $2 = '' AND {COUNTED} \
-             GROUP BY k.principal, k.level, k.operation {ORDER}"
+             GROUP BY k.principal, k.level, k.operation, k.actor {ORDER}"
         ),
         ReadersOf::Subject(_) => format!(
-            "SELECT principal, level, operation, COUNT(*), CAST(SUM(times) AS BIGINT), MIN(first_ms), MAX(last_ms) FROM ( \
-             SELECT k.principal, k.level, k.operation, k.trace_id, COUNT(*) AS times, MIN(k.time_ms) AS first_ms, \
+            "SELECT principal, level, operation, COUNT(*), CAST(SUM(times) AS BIGINT), MIN(first_ms), MAX(last_ms), actor FROM ( \
+             SELECT k.principal, k.level, k.operation, k.actor, k.trace_id, COUNT(*) AS times, MIN(k.time_ms) AS first_ms, \
              MAX(k.time_ms) AS last_ms FROM audit_subjects s JOIN audit_trace_ids k ON k.trace_id = s.trace_id \
              WHERE s.key = $1 AND s.value = $2 AND {COUNTED} \
-             GROUP BY k.principal, k.level, k.operation, k.trace_id) sightings \
-             GROUP BY principal, level, operation {ORDER}"
+             GROUP BY k.principal, k.level, k.operation, k.actor, k.trace_id) sightings \
+             GROUP BY principal, level, operation, actor {ORDER}"
         ),
     }
 }
 
-type Row = (String, i64, String, i64, i64, i64, i64);
+type Row = (String, i64, String, i64, i64, i64, i64, Option<String>);
 
 impl AuditIndex {
     /// Who got at least `level` of it, between two times.
@@ -108,8 +111,9 @@ impl AuditIndex {
         let number = |value: i64| u64::try_from(value).unwrap_or_default();
         Ok(found
             .into_iter()
-            .map(|(principal, level, operation, traces, times, first, last)| Reader {
+            .map(|(principal, level, operation, traces, times, first, last, actor)| Reader {
                 principal,
+                actor,
                 level: Level::of(level),
                 operation,
                 traces: number(traces),

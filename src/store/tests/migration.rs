@@ -59,6 +59,8 @@ async fn a_database_of_the_first_version_keeps_what_it_holds() {
                 "USE_CATALOG",
                 "CREATE_MATERIALIZED_VIEW",
                 "CREATE_MATERIALIZED VIEW",
+                // Who could make tokens still can.
+                "token.use",
             ]
         );
         assert_eq!((followed.version, followed.members.len(), followed.places.len()), (1, 1, 1));

@@ -1,7 +1,7 @@
 //! Tokens, shared secrets and artifact roots.
 
 use super::*;
-use crate::store::{NewToken, StoreError};
+use crate::store::{NewToken, StoreError, TokenKind};
 
 fn token(id: &str, principal: &Principal) -> NewToken {
     NewToken {
@@ -12,6 +12,8 @@ fn token(id: &str, principal: &Principal) -> NewToken {
         created_at: NOW,
         created_by: BY.to_owned(),
         expires_at: Some(UnixMillis(NOW.0 + 1)),
+        scopes: None,
+        source: None,
     }
 }
 
@@ -41,8 +43,8 @@ async fn a_token_is_found_by_its_hash_and_remembers_use_and_revocation() {
         assert_eq!(found.revoked_at, Some(UnixMillis(30)));
         assert!(!found.principal_active);
         assert_eq!(store.is_active(&ann).await.unwrap(), Some(false));
-        assert_eq!(store.tokens(Some(&ann)).await.unwrap(), [found]);
-        assert!(store.tokens(Some(&user("bob"))).await.unwrap().is_empty());
+        assert_eq!(store.tokens(Some(&ann), TokenKind::Personal).await.unwrap(), [found]);
+        assert!(store.tokens(Some(&user("bob")), TokenKind::Personal).await.unwrap().is_empty());
     })
     .await;
 }

@@ -180,6 +180,19 @@ async fn postgres_says_who_saw_what() {
 }
 
 #[tokio::test]
+async fn whoever_acts_is_found_in_either_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.db");
+    whoever_acts_for_another_is_found_too(
+        &AuditIndex::open(AuditIndexLocation::Sqlite(&path)).await.unwrap(),
+    )
+    .await;
+    let database = TestDatabase::create().await;
+    let index = AuditIndex::open(AuditIndexLocation::Postgres(&database.url)).await.unwrap();
+    whoever_acts_for_another_is_found_too(&index).await;
+}
+
+#[tokio::test]
 async fn every_question_is_answered_by_an_index() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.db");
@@ -224,6 +237,54 @@ async fn every_question_is_answered_by_an_index() {
             assert!(!(whole || paged && step.contains("TEMP B-TREE")), "{step}: {sql}");
         }
     }
+}
+
+/// A call that an agent made for ann is both of theirs, in every question.
+async fn whoever_acts_for_another_is_found_too(index: &AuditIndex) {
+    const OTHER: &str = "tr-00000000000000000000000000000001";
+    let at = |seq: i64, event: Event| Event {
+        time: UnixMillis(5_000 + seq),
+        trace_ids: vec![OTHER.into()],
+        ..event
+    };
+    let acted = |seq: i64| Event {
+        actor: Some("service_principal:agent".into()),
+        ..at(seq, sighting(2, "acted-for", Sight::Read))
+    };
+    let alone = at(3, sighting(3, "acted-for", Sight::Read));
+    let own =
+        Event { principal: Some("service_principal:agent".into()), ..at(4, sighting(4, "x", Sight::Read)) };
+    fill(index, "acting", vec![acted(1), acted(2), alone, own]).await;
+    let of = |who: &str| AuditQuery { principal: Some(who.into()), ..Default::default() };
+    assert_eq!(seqs(index, of("user:acted-for")).await, [3, 2, 1]);
+    assert_eq!(seqs(index, of("service_principal:agent")).await, [4, 2, 1]);
+    let oldest = AuditQuery { order: Order::OldestFirst, ..of("service_principal:agent") };
+    assert_eq!(seqs(index, oldest).await, [1, 2, 4]);
+    let of_trace = AuditQuery { trace_id: Some(OTHER.into()), ..of("service_principal:agent") };
+    assert_eq!(seqs(index, of_trace).await, [4, 2, 1]);
+    assert_eq!(index.count(&of("service_principal:agent")).await.unwrap(), 3);
+    // Page by page, none twice and none left out.
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = AuditQuery { limit: Some(1), after, ..of("service_principal:agent") };
+        let page = index.query(&page).await.unwrap();
+        found.extend(page.entries.iter().map(|entry| entry.seq));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, [4, 2, 1]);
+    let readers = index.readers(&ReadersOf::Trace(OTHER.into()), Level::Read, None, None).await.unwrap();
+    let mut people: Vec<_> =
+        readers.into_iter().map(|it| (it.principal, it.actor.unwrap_or_default(), it.times)).collect();
+    people.sort();
+    let expected = [
+        ("service_principal:agent", "", 1),
+        ("user:acted-for", "", 1),
+        ("user:acted-for", "service_principal:agent", 2),
+    ];
+    assert_eq!(people, expected.map(|(who, actor, times)| (who.to_owned(), actor.to_owned(), times)));
 }
 
 /// What 0.1's first schema held, in it: three events of two replicas.
