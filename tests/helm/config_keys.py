@@ -31,6 +31,7 @@ TYPES = {
     "list of texts": {"type": "array", "items": TEXT},
     "table of texts": {"type": "object", "patternProperties": {"[\\x00-\\x1f\\x7f]": False}, "additionalProperties": TEXT},
     "`text` or `json`": {"enum": ["text", "json"]},
+    "`off` or `reference-platform`": {"enum": ["off", "reference-platform"]},
 }
 # What a pod needs of a setting, beyond what the program does.
 PODS_NEED = {
