@@ -32,6 +32,7 @@ help:
 	@printf '%s\n' \
 	  'make demo    Tracegate with a store of its own, and callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, routes, our API as described, and real clients' \
+	  'make test-helm  the Helm chart, its settings, alert rules and image' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
 	  'make lint    formatting and clippy' \
 	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
@@ -75,6 +76,14 @@ test-routes: clients-3 rust
 test-api: clients-api rust
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" "$(CLIENTS_API)/bin/python" tests/api/conformance.py $(API_ARGS)
+
+# The chart, its settings, rules and image. Building what it needs takes long the first time, so it is not in `make test`.
+.PHONY: test-helm
+test-helm: clients-3 rust
+	tests/setup/helm.sh "$(CLIENTS_3)/bin/python"
+	cargo build --bin tracegate
+	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(DEBUG_BINARY)" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/helm $(PYTEST_ARGS)
 
 # Real MLflow and Databricks clients and a real browser, through a real Tracegate, to a real MLflow server.
 test-clients: clients-3 clients-2 rust
