@@ -27,7 +27,8 @@ def main():
     manifest = {
         f"{route['method']} {blank(route['path'])}"
         for route in json.loads(Path(sys.argv[1]).read_text())
-        if route["handling"] != "own" and not route["path"].startswith("/api/tracegate/")
+        # MLflow's own users, roles and permissions are answered here, under MLflow's paths.
+        if (route["handling"] != "own" or route["operation"].startswith("mlflow_auth.")) and not route["path"].startswith("/api/tracegate/")
     }
     lister = Path(__file__).with_name("installed_routes.py")
     listing = subprocess.run([sys.executable, lister], check=True, capture_output=True, text=True).stdout
