@@ -66,7 +66,7 @@ class TestWhoOneIs:
         assert client("bob").current_user.me().id == me.id
 
     def test_the_workspace_has_one_number(self, client):
-        assert client("bob").get_workspace_id() == client("admin").get_workspace_id() > 0
+        assert client("bob").get_workspace_id() == client("admin").get_workspace_id() == 0
 
     def test_others_are_for_those_who_manage_identities(self, client):
         with pytest.raises(PermissionDenied):
