@@ -134,7 +134,8 @@ def chromium():
 def page_of(chromium):
     context = chromium.new_context()
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    # MLflow's pages are large, and the machine may be busy.
+    page.set_default_timeout(120_000)
     # MLflow's pages ask for things of the internet, which tests do without.
     page.route(re.compile(r"^https?://(?!127\.0\.0\.1|localhost)"), lambda route: route.abort())
     try:
@@ -180,6 +181,8 @@ def test_mlflows_own_pages_show_each_person_their_experiments_and_nothing_else(s
     with page_of(chromium) as page:
         sign_in_with(page, signed, name)
         page.goto(signed.url + "/#/experiments")
+        # The page before may still be loading: its answers go with it.
+        page.wait_for_load_state("networkidle")
         with page.expect_response(lambda answer: "experiments/search" in answer.url) as searched:
             page.reload()
         answers = [searched.value.text()]
