@@ -393,6 +393,12 @@ def test_the_last_administrator_stays(gateway):
     second_name = unique("second")
     second = new_user(gateway, second_name)
     admin.update_user_admin(second_name, True)
+    # A password alone does not count: passwords can be turned off, and the way back must stay.
+    made = requests.post(
+        f"{gateway.url}/api/tracegate/v1/tokens", json={"principal": f"user:{second_name}"}, timeout=20,
+        headers={"Authorization": f"Bearer {gateway.details['tokens']['admin']}"},
+    )
+    assert made.status_code == 200, made.text
     others = [u["username"] for u in admin.send("GET", "/api/2.0/mlflow/users/list").json()["users"] if u["is_admin"]]
     # All but one go, whoever they are; then the last one must stay, by either way.
     for name in others:
