@@ -5,7 +5,6 @@
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
-use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
 use super::tokens::{self, NewToken};
@@ -132,13 +131,7 @@ impl Store {
             .bind(hash.to_vec())
             .fetch_optional(&self.database.reader)
             .await?;
-        let Some(row) = found else { return Ok(None) };
-        // The index compared with an early exit; this comparison is the one that counts.
-        let stored: Vec<u8> = row.try_get("hash")?;
-        if !bool::from(stored.as_slice().ct_eq(hash)) {
-            return Ok(None);
-        }
-        record(&row).map(Some)
+        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
     }
 
     /// Keeps an access token for a secret, and notes the secret's use; `false` when the secret or its principal

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
 use crate::access::ExperimentId;
@@ -47,4 +48,11 @@ where
 
 pub(super) fn experiment(row: &AnyRow, column: &str) -> Result<ExperimentId, StoreError> {
     ExperimentId::parse(&text(row, column)?).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+/// The row, if its `hash` is this one. The index compared with an early exit; this comparison is the one that counts.
+pub(super) fn of_hash<'r>(row: Option<&'r AnyRow>, hash: &[u8]) -> Result<Option<&'r AnyRow>, StoreError> {
+    let Some(row) = row else { return Ok(None) };
+    let stored: Vec<u8> = row.try_get("hash")?;
+    Ok(bool::from(stored.as_slice().ct_eq(hash)).then_some(row))
 }

@@ -2,7 +2,6 @@
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
-use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
 use super::{Store, rows};
@@ -116,13 +115,7 @@ impl Store {
             .bind(hash.to_vec())
             .fetch_optional(&self.database.reader)
             .await?;
-        let Some(row) = found else { return Ok(None) };
-        // The index compared with an early exit; this comparison is the one that counts.
-        let stored: Vec<u8> = row.try_get("hash")?;
-        if !bool::from(stored.as_slice().ct_eq(hash)) {
-            return Ok(None);
-        }
-        record(&row).map(Some)
+        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
     }
 
     /// The sessions of one principal, or all, that have not ended by `now`; newest first.

@@ -2,7 +2,6 @@
 
 use sqlx::Row;
 use sqlx::any::AnyRow;
-use subtle::ConstantTimeEq;
 
 use super::administrators::keep_an_administrator;
 use super::error::StoreError;
@@ -104,13 +103,7 @@ impl Store {
             .bind(hash.to_vec())
             .fetch_optional(&self.database.reader)
             .await?;
-        let Some(row) = found else { return Ok(None) };
-        // The index compared with an early exit; this comparison is the one that counts.
-        let stored: Vec<u8> = row.try_get("hash")?;
-        if !bool::from(stored.as_slice().ct_eq(hash)) {
-            return Ok(None);
-        }
-        record(&row).map(Some)
+        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
     }
 
     /// The tokens of one kind, of one principal or all; oldest first.
