@@ -4,6 +4,7 @@
 //! token is never tried as something else, nor taken for nobody. The credential is an opaque token of ours
 //! or a JWT of a trusted issuer, sent as `Bearer` or as the password of `Basic`.
 
+mod certificate;
 mod credential;
 mod error;
 mod issuer;
@@ -19,6 +20,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use certificate::Certificate;
 pub use error::IdentityError;
 
 use crate::access::{Caller, Principal};
@@ -31,6 +33,7 @@ use crate::wire::Headers;
 pub struct Identity {
     tokens: tokens::Tokens,
     jwts: jwt::Jwts,
+    certificates: certificate::Certificates,
     store: Store,
     clock: Arc<dyn Clock>,
 }
@@ -43,7 +46,8 @@ impl Identity {
     ) -> Result<Self, IdentityError> {
         let tokens = tokens::Tokens::new(store.clone(), clock.clone(), config.token_cache_seconds).await?;
         let jwts = jwt::Jwts::new(config, store.clone(), clock.clone())?;
-        Ok(Self { tokens, jwts, store, clock })
+        let certificates = certificate::Certificates::new(config, store.clone(), clock.clone());
+        Ok(Self { tokens, jwts, certificates, store, clock })
     }
 
     /// The caller, or `None` when the request carries no credential.
@@ -57,6 +61,12 @@ impl Identity {
             .ok_or_else(|| IdentityError::refused("the credential is neither a Tracegate token nor a JWT"))?;
         credential.check_username(&caller.principal)?;
         Ok(Some(caller))
+    }
+
+    /// The caller that a client certificate stands for. To be asked when the request carries no credential
+    /// of its own: that one decides alone.
+    pub async fn identify_certificate(&self, certificate: &Certificate) -> Result<Caller, IdentityError> {
+        self.certificates.authenticate(certificate).await
     }
 
     /// The principal whose name came with a credential that is no good, if there is one of that name. What
@@ -96,5 +106,6 @@ impl Identity {
     pub fn forget(&self) {
         self.tokens.forget();
         self.jwts.forget();
+        self.certificates.forget();
     }
 }
