@@ -49,6 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("actix_http", &["http"]),
     ("actix_server", &["http"]),
     ("h2", &["http"]),
+    ("http02", &["http"]),
     ("tokio_rustls", &["http"]),
     ("x509_parser", &["identity"]),
     ("rustls", &["backend", "http"]),

@@ -22,6 +22,9 @@ mod checkpoints;
 #[path = "integration/claims.rs"]
 mod claims;
 #[cfg(test)]
+#[path = "integration/connections.rs"]
+mod connections;
+#[cfg(test)]
 #[path = "integration/design_rules.rs"]
 mod design_rules;
 #[cfg(test)]
@@ -48,3 +51,6 @@ mod pages;
 #[cfg(test)]
 #[path = "integration/policy_code.rs"]
 mod policy_code;
+#[cfg(test)]
+#[path = "integration/tls.rs"]
+mod tls;

@@ -222,7 +222,8 @@ impl IdentityConfig {
         for (index, rule) in self.certificates.iter().enumerate() {
             rule.validate(&format!("identity.certificates[{index}]"), problems);
             if self.certificates.iter().take(index).any(|other| other.same_name(rule)) {
-                problems.push(format!("`identity.certificates[{index}]` names a certificate twice; keep one"));
+                problems
+                    .push(format!("`identity.certificates[{index}]` names a certificate twice; keep one"));
             }
         }
     }

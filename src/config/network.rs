@@ -53,15 +53,19 @@ impl FromStr for Network {
         }
         let network = Self { address, prefix };
         let first = match address {
-            IpAddr::V4(own) => {
-                IpAddr::from((own.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).to_be_bytes())
-            }
+            IpAddr::V4(own) => IpAddr::from(
+                (own.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).to_be_bytes(),
+            ),
             IpAddr::V6(own) => IpAddr::from(
                 (own.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).to_be_bytes(),
             ),
         };
         // Of `10.0.0.1/8` nobody knows whether the one address or the whole network was meant.
-        if first == address { Ok(network) } else { Err(format!("the network of this prefix is `{first}/{prefix}`")) }
+        if first == address {
+            Ok(network)
+        } else {
+            Err(format!("the network of this prefix is `{first}/{prefix}`"))
+        }
     }
 }
 
@@ -89,8 +93,19 @@ mod tests {
     #[test]
     fn what_has_no_one_meaning_is_no_network() {
         for text in [
-            "", "proxy", "10.0.0.0/", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/08", "10.0.0.0/+8", "::/129",
-            "::ffff:10.0.0.0/104", "10.0.0.0/8/8", " 10.0.0.0/8", "010.0.0.0/8", "fe80::1%eth0",
+            "",
+            "proxy",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.1/8",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "::/129",
+            "::ffff:10.0.0.0/104",
+            "10.0.0.0/8/8",
+            " 10.0.0.0/8",
+            "010.0.0.0/8",
+            "fe80::1%eth0",
         ] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }

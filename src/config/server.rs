@@ -129,7 +129,9 @@ impl ServerConfig {
 
     fn validate_tls(&self, problems: &mut Vec<String>) {
         match (&self.tls_certificate, &self.tls_key) {
-            (Some(_), None) => problems.push("`server.tls_key` is missing; set it beside the certificate".to_owned()),
+            (Some(_), None) => {
+                problems.push("`server.tls_key` is missing; set it beside the certificate".to_owned())
+            }
             (None, Some(_)) => {
                 problems.push("`server.tls_certificate` is missing; set it beside the key".to_owned());
             }
@@ -143,7 +145,8 @@ impl ServerConfig {
         }
         if self.tls_client_required && self.tls_client_ca.is_none() {
             problems.push(
-                "`server.tls_client_required` is set without `server.tls_client_ca`: nobody could come in".to_owned(),
+                "`server.tls_client_required` is set without `server.tls_client_ca`: nobody could come in"
+                    .to_owned(),
             );
         }
     }
@@ -208,7 +211,11 @@ mod tests {
             "keep_alive_ms",
             "least_bytes_per_second",
         ] {
-            assert_eq!(problems.iter().filter(|problem| problem.contains(key)).count(), 1, "{key}: {problems:?}");
+            assert_eq!(
+                problems.iter().filter(|problem| problem.contains(key)).count(),
+                1,
+                "{key}: {problems:?}"
+            );
         }
         assert_eq!(problems.len(), 11, "{problems:?}");
     }

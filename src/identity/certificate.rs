@@ -88,7 +88,8 @@ impl Certificates {
             return Err(IdentityError::refused("the client certificate has expired or is not valid yet"));
         }
         let name = service_principal(&self.rules, certificate)?;
-        let principal = Principal::service_principal(name).map_err(|error| IdentityError::refused(error.to_string()))?;
+        let principal =
+            Principal::service_principal(name).map_err(|error| IdentityError::refused(error.to_string()))?;
         let active = match self.active.get(&principal) {
             Some(active) => active,
             None => {
