@@ -10,9 +10,9 @@ use tracegate::app::App;
 use tracegate::config::Config;
 
 use crate::support::callers::Who;
-use crate::support::fake_mlflow::{A, run};
+use crate::support::fake_mlflow::{self, A, run};
 use crate::support::fake_upstream::Scripted;
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{AGENT, Gateway};
 use crate::support::raw_http::{Answer, Request};
 
 /// Far beyond every limit that a test sets: who waits so long has found a hang.
@@ -232,7 +232,13 @@ async fn a_client_that_does_not_take_its_answer_is_let_go() {
     let gateway = Gateway::start_with(short).await;
     let large = json!({ "run": { "info": { "run_id": run(A), "experiment_id": "1" },
         "data": { "tags": [{ "key": "k", "value": "x".repeat(40 << 20) }] } } });
-    gateway.upstream.on("GET", "/api/2.0/mlflow/runs/get", move |_| Scripted::json(&large));
+    // The gateway's own question is answered as ever.
+    gateway.upstream.on("GET", "/api/2.0/mlflow/runs/get", move |request| {
+        match request.header("user-agent").contains(&AGENT) {
+            true => Scripted::json(&large),
+            false => fake_mlflow::answer(request),
+        }
+    });
     let mut stream = connect(gateway.address).await;
     stream.write_all(&gateway.signed(Who::Reader, read_run()).to_bytes()).await.unwrap();
     let mut first = [0; 16];
@@ -319,7 +325,7 @@ async fn one_principal_has_no_more_calls_in_flight_than_it_may() {
 
 #[actix_rt::test]
 async fn two_thousand_idle_connections_keep_nobody_waiting() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::start_with(|config| config.server.header_timeout_ms = 120_000).await;
     let mut idle = Vec::new();
     for _ in 0..20 {
         idle.extend(futures_util::future::join_all((0..100).map(|_| connect(gateway.address))).await);

@@ -11,7 +11,7 @@ use tracegate::config::identity::CertificateConfig;
 
 use crate::support::callers::Who;
 use crate::support::fake_mlflow::{A, run};
-use crate::support::gateway::Gateway;
+use crate::support::gateway::{AGENT, Gateway};
 use crate::support::raw_http::Request;
 use crate::support::secure::{Authority, Signed, Stream, TlsFiles, call2, connect, exchange, http2};
 
@@ -23,6 +23,8 @@ fn with_tls(config: &mut Config, files: &TlsFiles) {
     config.server.tls_certificate = Some(files.path("certificate.pem"));
     config.server.tls_key = Some(files.path("key.pem"));
     config.server.tls_reload_seconds = 1;
+    // The machine that runs the tests may be busy.
+    config.server.header_timeout_ms = 120_000;
 }
 
 /// A gateway with a certificate of `authority`, and the files that it reads.
@@ -39,6 +41,7 @@ async fn secure(authority: &Authority, change: impl FnOnce(&mut Config, &TlsFile
 fn request2(gateway: &Gateway, who: Who, method: &str, target: &str) -> http02::request::Builder {
     let mut builder =
         http02::Request::builder().method(method).uri(format!("https://traces.example{target}"));
+    builder = builder.header("user-agent", AGENT);
     if who != Who::Anonymous {
         builder = builder.header("authorization", format!("Bearer {}", gateway.token(who)));
     }
@@ -198,7 +201,7 @@ fn metric(gateway: &Gateway, name: &str) -> f64 {
     value(&gateway.app.metrics.encode(), name)
 }
 
-const AGENT: &str = "spiffe://example.org/agent";
+const SPIFFE: &str = "spiffe://example.org/agent";
 
 /// A gateway that knows an agent by its certificate, and grants it to read.
 async fn with_agent(ours: &Authority, clients: &Authority) -> (Gateway, TlsFiles) {
@@ -211,7 +214,7 @@ async fn with_agent(ours: &Authority, clients: &Authority) -> (Gateway, TlsFiles
             ..CertificateConfig::default()
         };
         config.identity.certificates =
-            vec![rule(AGENT, "agent"), rule("spiffe://example.org/unknown", "unknown")];
+            vec![rule(SPIFFE, "agent"), rule("spiffe://example.org/unknown", "unknown")];
     })
     .await;
     let agent = Principal::service_principal("agent").unwrap();
@@ -235,8 +238,8 @@ async fn ask(
 async fn a_client_certificate_is_its_service_principal_and_a_credential_decides_alone() {
     let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
     let (gateway, _files) = with_agent(&ours, &clients).await;
-    let agent = clients.client(AGENT);
-    let read = || Request::get(&read_run());
+    let agent = clients.client(SPIFFE);
+    let read = || Request::get(&read_run()).header("User-Agent", AGENT);
     let (status, decision) = ask(&gateway, &ours, Some(&agent), read()).await.unwrap();
     assert_eq!(status, 200);
     let record = gateway.ended(&decision).await;
@@ -266,7 +269,7 @@ async fn a_client_certificate_is_its_service_principal_and_a_credential_decides_
     assert_eq!(ask(&gateway, &ours, None, read()).await.unwrap().0, 401);
     // What a header says of a certificate is nobody's word.
     for name in ["X-Forwarded-Client-Cert", "X-SSL-Client-Cert", "Client-Cert"] {
-        let request = read().header(name, &format!("URI={AGENT}"));
+        let request = read().header(name, &format!("URI={SPIFFE}"));
         assert_eq!(ask(&gateway, &ours, None, request).await.unwrap().0, 401, "{name}");
     }
     gateway.stop().await;
@@ -276,16 +279,16 @@ async fn a_client_certificate_is_its_service_principal_and_a_credential_decides_
 async fn a_certificate_that_is_not_for_us_identifies_nobody() {
     let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
     let (gateway, _files) = with_agent(&ours, &clients).await;
-    let read = || Request::get(&read_run());
+    let read = || Request::get(&read_run()).header("User-Agent", AGENT);
     // Of another authority, of one with the same name, of ourselves, and expired: no connection at all.
     let expired = clients.sign(|params| {
-        params.subject_alt_names = vec![rcgen::SanType::URI(AGENT.try_into().unwrap())];
+        params.subject_alt_names = vec![rcgen::SanType::URI(SPIFFE.try_into().unwrap())];
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     });
     let foreign = [
-        Authority::new("others").client(AGENT),
-        Authority::new("clients").client(AGENT),
-        ours.client(AGENT),
+        Authority::new("others").client(SPIFFE),
+        Authority::new("clients").client(SPIFFE),
+        ours.client(SPIFFE),
         expired,
     ];
     for signed in &foreign {
@@ -298,7 +301,7 @@ async fn a_certificate_that_is_not_for_us_identifies_nobody() {
     }
     assert!(gateway.forwarded().is_empty());
     // Deactivated.
-    let agent = clients.client(AGENT);
+    let agent = clients.client(SPIFFE);
     assert_eq!(ask(&gateway, &ours, Some(&agent), read()).await.unwrap().0, 200);
     gateway.deactivate("service_principal:agent").await;
     assert_eq!(ask(&gateway, &ours, Some(&agent), read()).await.unwrap().0, 401);
@@ -310,15 +313,15 @@ async fn an_open_connection_outlives_neither_its_certificate_nor_its_authority()
     let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
     let (gateway, files) = with_agent(&ours, &clients).await;
     let soon = clients.sign(|params| {
-        params.subject_alt_names = vec![rcgen::SanType::URI(AGENT.try_into().unwrap())];
+        params.subject_alt_names = vec![rcgen::SanType::URI(SPIFFE.try_into().unwrap())];
         // To the second, and long enough to connect.
         let now = gateway.app.clock.now().0 / 1000;
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now as u64 + 8);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(now as u64 + 12);
     });
     let read = || request2(&gateway, Who::Anonymous, "GET", &read_run()).body(()).unwrap();
     let short = http2(connect(gateway.address, &ours, Some(&soon), "h2").await.unwrap()).await;
     let long =
-        http2(connect(gateway.address, &ours, Some(&clients.client(AGENT)), "h2").await.unwrap()).await;
+        http2(connect(gateway.address, &ours, Some(&clients.client(SPIFFE)), "h2").await.unwrap()).await;
     assert_eq!(call2(&short, read(), None).await.unwrap().0, 200);
     assert_eq!(call2(&long, read(), None).await.unwrap().0, 200);
     until("the certificate has expired", || async { call2(&short, read(), None).await.unwrap().0 == 401 })
@@ -339,7 +342,7 @@ async fn where_a_certificate_is_demanded_nobody_comes_in_without() {
     .await;
     let request = || gateway.signed(Who::Reader, Request::get(&read_run()));
     assert_eq!(ask(&gateway, &ours, None, request()).await, None);
-    assert_eq!(ask(&gateway, &ours, Some(&clients.client(AGENT)), request()).await.unwrap().0, 200);
+    assert_eq!(ask(&gateway, &ours, Some(&clients.client(SPIFFE)), request()).await.unwrap().0, 200);
     gateway.stop().await;
 }
 

@@ -26,6 +26,8 @@ pub(in crate::http) struct Connection {
     /// How long a head may be on its way; on HTTP/2, whose frames say nothing of that, the idle time counts.
     head_limit: Option<Duration>,
     idle_limit: Duration,
+    /// How long the end of a connection may take that HTTP/2 announces.
+    farewell: Duration,
 }
 
 impl Connection {
@@ -48,6 +50,7 @@ impl Connection {
             head_since: Cell::new(head_limit.map(|_| now)),
             head_limit,
             idle_limit: Duration::from_millis(config.keep_alive_ms),
+            farewell: if http2 { header_timeout } else { Duration::ZERO },
         })
     }
 
@@ -68,8 +71,17 @@ impl Connection {
         }
     }
 
+    /// The rest of an answer of HTTP/1.1 goes out while no request is in flight; what HTTP/2 sends then may be
+    /// the answer to a ping, by which no client keeps a connection.
     pub fn sent(&self, now: Instant) {
-        self.idle_since.set(now);
+        if self.head_limit.is_some() {
+            self.idle_since.set(now);
+        }
+    }
+
+    /// Until when it may go on at most, whoever should have ended it before.
+    pub fn last_moment(&self) -> Option<Instant> {
+        Some(self.deadline()? + self.farewell)
     }
 
     /// Until when the next request must be there; `None` while one is in flight.
@@ -127,12 +139,20 @@ mod tests {
 
     #[test]
     fn what_still_goes_out_keeps_it_open_and_pings_do_not() {
+        for (http2, expected) in [(false, 90), (true, 60)] {
+            let connection = connection(http2);
+            drop((connection.begin(), connection.begin()));
+            let idle = connection.idle_since.get();
+            assert_eq!(until(&connection, idle), 60);
+            connection.sent(idle + Duration::from_secs(30));
+            assert_eq!(until(&connection, idle), expected);
+        }
         let connection = connection(true);
-        let start = connection.idle_since.get();
-        drop((connection.begin(), connection.begin()));
-        connection.received(start + Duration::from_secs(30));
-        assert!(until(&connection, connection.idle_since.get()) == 60);
-        connection.sent(start + Duration::from_secs(30));
-        assert_eq!(until(&connection, start), 90);
+        connection.received(Instant::now());
+        assert_eq!(connection.head_since.get(), None);
+        assert_eq!(
+            connection.last_moment().unwrap() - connection.deadline().unwrap(),
+            Duration::from_secs(1)
+        );
     }
 }

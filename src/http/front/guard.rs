@@ -41,7 +41,7 @@ impl Guarded {
         writing: Pace,
         holds: Box<dyn std::any::Any>,
     ) -> Self {
-        let first = connection.deadline().unwrap_or_else(Instant::now);
+        let first = connection.last_moment().unwrap_or_else(Instant::now);
         let timer = Box::pin(tokio::time::sleep_until(first.into()));
         Self { socket, connection, writing, timer, _holds: holds }
     }
@@ -54,7 +54,7 @@ impl Guarded {
     fn is_overdue(&mut self, context: &mut Context<'_>) -> bool {
         loop {
             let now = Instant::now();
-            let deadline = self.connection.deadline();
+            let deadline = self.connection.last_moment();
             if self.writing.is_stalled(now) || deadline.is_some_and(|deadline| deadline <= now) {
                 return true;
             }

@@ -5,14 +5,14 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use actix_http::{BoxedPayloadStream, Payload, Request, Response};
 use actix_service::Service;
 use actix_web::HttpMessage;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::PayloadError;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderValue, HttpDate};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
 use h2::server::SendResponse;
@@ -136,6 +136,10 @@ async fn answer<S, B>(
             head.headers_mut().append(name.clone(), value.clone());
         }
     }
+    let date = UNIX_EPOCH + Duration::from_millis(u64::try_from(front.app.clock.now().0).unwrap_or(0));
+    if let Ok(date) = HeaderValue::try_from(HttpDate::from(date).to_string()) {
+        head.headers_mut().insert(header::DATE, date);
+    }
     if let BodySize::Sized(length) = size {
         head.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -215,4 +219,43 @@ async fn send<B: MessageBody>(front: &Front, mut stream: SendStream<Bytes>, body
         }
     }
     let _ = stream.send_data(Bytes::new(), true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn all(map: &HeaderMap, name: header::HeaderName) -> Vec<String> {
+        map.get_all(name).map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_authority_is_the_host_and_another_host_stands_beside_it() {
+        for (before, authority, after) in [
+            (&[][..], Some("a.example"), &["a.example"][..]),
+            (&[("host", "a.example")], Some("a.example"), &["a.example"]),
+            (&[("host", "b.example")], Some("a.example"), &["b.example", "a.example"]),
+            (&[("host", "b.example")], None, &["b.example"]),
+        ] {
+            let mut map = headers(before);
+            as_in_http1(&mut map, authority);
+            assert_eq!(all(&map, header::HOST), after, "{before:?} {authority:?}");
+        }
+    }
+
+    #[test]
+    fn several_cookie_headers_are_one() {
+        let mut map = headers(&[("cookie", "a=1"), ("cookie", "b=2; c=3"), ("accept", "x")]);
+        as_in_http1(&mut map, None);
+        assert_eq!(all(&map, header::COOKIE), ["a=1; b=2; c=3"]);
+        assert_eq!(all(&map, header::ACCEPT), ["x"]);
+    }
 }
