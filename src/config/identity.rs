@@ -349,6 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_for_certificates_has_one_whole_name_and_one_service_principal() {
+        let rule = |name: &str| format!("[[certificates]]\n {name}\n service_principal = \"agent\"\n");
+        assert!(problems(&(rule("uri = \"spiffe://a\"") + &rule("dns = \"a.example\""))).is_empty());
+        for (text, named) in [
+            (rule(""), "exactly one"),
+            (rule("uri = \"a\"\n dns = \"b\""), "exactly one"),
+            (rule("dns = \"*.example\""), "compared whole"),
+            (rule("common_name = \"\""), "compared whole"),
+            (rule("dns = \"a.example\"") + &rule("dns = \"A.example\""), "certificates[1]"),
+            ("[[certificates]]\n uri = \"a\"\n".to_owned(), "service_principal"),
+        ] {
+            let found = problems(&text);
+            assert!(found.len() == 1 && found[0].contains(named), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
     fn each_bad_value_is_named_by_its_key() {
         assert!(problems("").is_empty());
         let found = problems(
