@@ -166,7 +166,8 @@ def test_certificates_rotate_under_load_and_no_request_fails(secure):
 
     def load(kept):
         session = requests.Session()
-        session.verify = secure.trusted
+        # Settings of the machine would beat `verify`.
+        session.trust_env, session.verify = False, secure.trusted
         count = 0
         while not over.is_set():
             try:

@@ -94,6 +94,26 @@ async fn open_connections(gateway: &Gateway, wanted: f64) {
     panic!("{} connections are open and not {wanted}", metric(&gateway.app, "tracegate_connections "));
 }
 
+/// Sends a change so many times, to an upstream that takes its time over it; all have reached it.
+async fn held_up(gateway: &Gateway, change: &Request, times: usize) -> Vec<TcpStream> {
+    gateway.upstream.on("POST", "/api/2.0/mlflow/runs/set-tag", |_| {
+        Scripted::After(Duration::from_secs(10), Box::new(Scripted::ok("{}")))
+    });
+    let mut waiting = Vec::new();
+    for _ in 0..times {
+        let mut stream = connect(gateway.address).await;
+        stream.write_all(&change.to_bytes()).await.unwrap();
+        waiting.push(stream);
+    }
+    for _ in 0..200 {
+        if gateway.forwarded().len() == times {
+            return waiting;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} of {times} calls have reached the upstream", gateway.forwarded().len());
+}
+
 async fn source_of(gateway: &Gateway, headers: &[(&str, &str)]) -> String {
     let mut request = read_run();
     for (name, value) in headers {
@@ -273,25 +293,12 @@ async fn behind_a_proxy_the_calls_of_one_client_are_limited_and_not_the_proxy() 
     })
     .await;
     let from = |address: &str| read_run().header("X-Forwarded-For", address);
-    let bytes = gateway.signed(Who::Editor, set_tag().header("X-Forwarded-For", "203.0.113.7")).to_bytes();
-    let mut waiting = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect(gateway.address).await;
-        stream.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
-        waiting.push(stream);
-    }
-    let mut refused = gateway.call(Who::Reader, from("203.0.113.7")).await;
-    for _ in 0..200 {
-        if refused.status == 429 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        refused = gateway.call(Who::Reader, from("203.0.113.7")).await;
-    }
-    assert_eq!(refused.expect(429).code(), "REQUEST_LIMIT_EXCEEDED");
+    let change = gateway.signed(Who::Editor, set_tag().header("X-Forwarded-For", "203.0.113.7"));
+    let mut waiting = held_up(&gateway, &change, 2).await;
+    let refused = gateway.call(Who::Reader, from("203.0.113.7")).await.expect(429);
+    assert_eq!(refused.code(), "REQUEST_LIMIT_EXCEEDED");
     gateway.call(Who::Reader, from("203.0.113.8")).await.expect(200);
     for stream in &mut waiting {
-        stream.write_all(&bytes[bytes.len() - 1..]).await.unwrap();
         Answer::parse(&rest(stream).await, false).expect(200);
     }
     gateway.call(Who::Reader, from("203.0.113.7")).await.expect(200);
@@ -301,24 +308,13 @@ async fn behind_a_proxy_the_calls_of_one_client_are_limited_and_not_the_proxy() 
 #[actix_rt::test]
 async fn one_principal_has_no_more_calls_in_flight_than_it_may() {
     let gateway = Gateway::start_with(|config| config.server.max_calls_per_principal = Some(1)).await;
-    let bytes = gateway.signed(Who::Editor, set_tag()).to_bytes();
-    let mut waiting = connect(gateway.address).await;
-    waiting.write_all(&bytes[..bytes.len() - 1]).await.unwrap();
-    let mut refused = gateway.call(Who::Editor, read_run()).await;
-    for _ in 0..200 {
-        if refused.status == 429 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        refused = gateway.call(Who::Editor, read_run()).await;
-    }
-    let refused = refused.expect(429);
-    assert!(
-        refused.header("retry-after").is_some() && refused.text().contains("server.max_calls_per_principal")
-    );
+    let change = gateway.signed(Who::Editor, set_tag());
+    let mut waiting = held_up(&gateway, &change, 1).await;
+    let refused = gateway.call(Who::Editor, read_run()).await.expect(429);
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.text().contains("server.max_calls_per_principal"), "{}", refused.text());
     gateway.call(Who::Reader, read_run()).await.expect(200);
-    waiting.write_all(&bytes[bytes.len() - 1..]).await.unwrap();
-    Answer::parse(&rest(&mut waiting).await, false).expect(200);
+    Answer::parse(&rest(&mut waiting[0]).await, false).expect(200);
     gateway.call(Who::Editor, read_run()).await.expect(200);
     gateway.stop().await;
 }
