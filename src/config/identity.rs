@@ -351,13 +351,13 @@ mod tests {
     #[test]
     fn a_rule_for_certificates_has_one_whole_name_and_one_service_principal() {
         let rule = |name: &str| format!("[[certificates]]\n {name}\n service_principal = \"agent\"\n");
-        assert!(problems(&(rule("uri = \"spiffe://a\"") + &rule("dns = \"a.example\""))).is_empty());
+        assert!(problems(&[rule("uri = \"spiffe://a\""), rule("dns = \"a.example\"")].concat()).is_empty());
         for (text, named) in [
             (rule(""), "exactly one"),
             (rule("uri = \"a\"\n dns = \"b\""), "exactly one"),
             (rule("dns = \"*.example\""), "compared whole"),
             (rule("common_name = \"\""), "compared whole"),
-            (rule("dns = \"a.example\"") + &rule("dns = \"A.example\""), "certificates[1]"),
+            ([rule("dns = \"a.example\""), rule("dns = \"A.example\"")].concat(), "certificates[1]"),
             ("[[certificates]]\n uri = \"a\"\n".to_owned(), "service_principal"),
         ] {
             let found = problems(&text);
