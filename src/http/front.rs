@@ -288,6 +288,7 @@ impl MessageBody for Held {
 }
 
 /// The service for HTTP/1.1 connections: actix-web's, with our times.
+#[expect(clippy::type_complexity, reason = "actix-http's own type, whose service cannot be named")]
 pub(super) fn http1<S>(
     front: &Front,
     requests: Rc<S>,
