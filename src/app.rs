@@ -118,7 +118,7 @@ impl App {
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
         let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
-        let identity = identity.at(config.server.public_url.as_deref());
+        let identity = identity.at(config.server.public_url.as_deref(), config.server.speaks_tls());
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
             limits: Limits::new(&config.limits, store.clone(), Arc::clone(&clock)),

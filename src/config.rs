@@ -10,6 +10,7 @@ mod describe;
 pub mod identity;
 pub mod limits;
 pub mod mlflow;
+pub mod network;
 pub mod policy;
 pub mod server;
 pub mod telemetry;

@@ -6,6 +6,7 @@ mod changes;
 mod convert;
 mod edit;
 mod error;
+mod front;
 mod governors;
 mod handle;
 mod limited;

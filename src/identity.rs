@@ -7,6 +7,7 @@
 
 mod attempts;
 mod browsers;
+mod certificate;
 mod client_secrets;
 mod cookies;
 mod credential;
@@ -31,6 +32,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use browsers::{Answered, Begun, Browsers, Choice, Session, SignedIn};
+pub use certificate::Certificate;
 pub use error::IdentityError;
 pub use exchange::{Claimant, ExchangeError};
 pub use passwords::is_hash as is_password_hash;
@@ -54,6 +56,7 @@ pub struct Identity {
     federation: federation::Federation,
     attempts: attempts::Attempts,
     standings: short_cache::ShortCache<Principal, Option<bool>>,
+    certificates: certificate::Certificates,
     store: Store,
     clock: Arc<dyn Clock>,
     /// How long a new token or secret may live at most, if that is limited.
@@ -88,6 +91,7 @@ impl Identity {
         };
         let access_token_ms = i64::try_from(config.access_token_seconds).unwrap_or(3600).saturating_mul(1000);
         Ok(Self {
+            certificates: certificate::Certificates::new(config, store.clone(), clock.clone()),
             tokens,
             jwts: jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone()),
             passwords,
@@ -103,9 +107,10 @@ impl Identity {
         })
     }
 
-    /// With the cookies of a gateway that browsers reach by this URL.
-    pub fn at(mut self, public_url: Option<&str>) -> Self {
-        self.browsers.set_secure(public_url.is_some_and(|url| url.starts_with("https://")));
+    /// With the cookies of a gateway that browsers reach by this URL, or else directly.
+    pub fn at(mut self, public_url: Option<&str>, speaks_tls: bool) -> Self {
+        let secure = public_url.map_or(speaks_tls, |url| url.starts_with("https://"));
+        self.browsers.set_secure(secure);
         self
     }
 
@@ -141,6 +146,17 @@ impl Identity {
             .ok_or_else(|| IdentityError::refused("the credential is neither a Tracegate token nor a JWT"))?;
         credential.check_username(&caller.principal)?;
         Ok(Some(caller))
+    }
+
+    /// Whether certificates name anybody here. If not, they open connections and nothing else.
+    pub fn knows_certificates(&self) -> bool {
+        self.certificates.has_rules()
+    }
+
+    /// The caller that a client certificate stands for. To be asked when the request carries no credential
+    /// of its own: that one decides alone.
+    pub async fn identify_certificate(&self, certificate: &Certificate) -> Result<Caller, IdentityError> {
+        self.certificates.authenticate(certificate).await
     }
 
     /// The principal whose name came with a credential that is no good, if there is one of that name. What
@@ -287,5 +303,6 @@ impl Identity {
         }
         self.browsers.forget();
         self.standings.forget();
+        self.certificates.forget();
     }
 }

@@ -3,5 +3,5 @@
 mod metrics;
 mod otlp;
 
-pub use metrics::{CallLabels, Metrics};
+pub use metrics::{CallLabels, Metrics, Turned};
 pub use otlp::{Telemetry, outgoing_traceparent, take_parent};

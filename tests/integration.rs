@@ -28,6 +28,9 @@ mod checkpoints;
 #[path = "integration/claims.rs"]
 mod claims;
 #[cfg(test)]
+#[path = "integration/connections.rs"]
+mod connections;
+#[cfg(test)]
 #[path = "integration/design_rules.rs"]
 mod design_rules;
 #[cfg(test)]
@@ -78,6 +81,9 @@ mod scim;
 #[cfg(test)]
 #[path = "integration/secrets_in_logs.rs"]
 mod secrets_in_logs;
+#[cfg(test)]
+#[path = "integration/tls.rs"]
+mod tls;
 #[cfg(test)]
 #[path = "integration/tokens.rs"]
 mod tokens;

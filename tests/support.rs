@@ -8,3 +8,4 @@ pub mod gateway;
 pub mod logs;
 pub mod otlp;
 pub mod raw_http;
+pub mod secure;

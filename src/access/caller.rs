@@ -18,6 +18,8 @@ pub enum Scheme {
     Password,
     /// A service principal's id and secret, at the token endpoint.
     ClientSecret,
+    /// A service principal's client certificate, in TLS.
+    Certificate,
 }
 
 impl Scheme {
@@ -29,6 +31,7 @@ impl Scheme {
             Self::Session => "session",
             Self::Password => "password",
             Self::ClientSecret => "client_secret",
+            Self::Certificate => "certificate",
         }
     }
 }

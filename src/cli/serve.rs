@@ -17,7 +17,7 @@ pub fn run(config: Option<&Path>, json: bool) -> anyhow::Result<()> {
             eprintln!("the token of the first administrator `{name}`, shown only now:\n{token}");
         }
         let running = crate::http::start(app)?;
-        let url = format!("http://{}", running.address);
+        let url = format!("{}://{}", running.scheme, running.address);
         tracing::info!(url, "accepting requests");
         super::print_line(&if json {
             serde_json::json!({ "url": url }).to_string()

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::{Debug, Write};
 
 use super::Config;
-use super::identity::{FederationConfig, IssuerConfig};
+use super::identity::{CertificateConfig, FederationConfig, IssuerConfig};
 
 const HEADING: &str = "\
 # Configuration
@@ -72,6 +72,7 @@ fn page() -> String {
         table("[identity]", identity, "IdentityConfig", &config.identity),
         table("[[identity.issuers]]", identity, "IssuerConfig", &IssuerConfig::default()),
         table("[[identity.federation]]", identity, "FederationConfig", &FederationConfig::default()),
+        table("[[identity.certificates]]", identity, "CertificateConfig", &CertificateConfig::default()),
         table("[database]", include_str!("database.rs"), "DatabaseConfig", &config.database),
         table("[policy]", include_str!("policy.rs"), "PolicyConfig", &config.policy),
         table("[audit]", include_str!("audit.rs"), "AuditConfig", &config.audit),
@@ -181,7 +182,7 @@ fn kind_in_words(kind: &str) -> String {
         "LogFormat" => "`text` or `json`",
         "LimitsProfile" => "`off` or `reference-platform`",
         "Vec<String>" => "list of texts",
-        "Vec<IssuerConfig>" | "Vec<FederationConfig>" => "list of tables",
+        "Vec<IssuerConfig>" | "Vec<FederationConfig>" | "Vec<CertificateConfig>" => "list of tables",
         "BTreeMap<String, String>" => "table of texts",
         other => panic!("`{other}` has no words; give it some"),
     }

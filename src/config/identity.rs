@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::access::Principal;
+
 const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
 const PUBLIC_KEY_ALGORITHMS: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
@@ -31,6 +33,8 @@ pub struct IdentityConfig {
     /// Which tokens of an issuer may be exchanged for one of a service principal: a CI job's, a Kubernetes
     /// service account's.
     pub federation: Vec<FederationConfig>,
+    /// Which client certificates stand for which service principals.
+    pub certificates: Vec<CertificateConfig>,
     /// How long a person stays signed in with a browser at most (minutes).
     pub session_minutes: u64,
     /// After how long without a request a browser's session ends (minutes).
@@ -58,6 +62,7 @@ impl Default for IdentityConfig {
             clock_skew_seconds: 60,
             issuers: Vec::new(),
             federation: Vec::new(),
+            certificates: Vec::new(),
             session_minutes: 720,
             session_idle_minutes: 60,
             token_max_days: None,
@@ -131,6 +136,21 @@ pub struct FederationConfig {
     /// Further claims and the text each must have, exactly. A name that begins with `/` is a JSON pointer:
     /// `/kubernetes.io/namespace` is `namespace` within `kubernetes.io`. A rule needs a subject or a claim.
     pub claims: BTreeMap<String, String>,
+    /// The name of the service principal that it stands for.
+    pub service_principal: String,
+}
+
+/// One `[[identity.certificates]]`: the one name by which a certificate of `server.tls_client_ca` stands for a
+/// service principal. Names are compared whole, never by pattern.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CertificateConfig {
+    /// A URI among the certificate's alternative names, exactly: `spiffe://example.org/agent`.
+    pub uri: Option<String>,
+    /// A DNS name among them, in any case.
+    pub dns: Option<String>,
+    /// The subject's common name, exactly. It counts only in a certificate that has one alone.
+    pub common_name: Option<String>,
     /// The name of the service principal that it stands for.
     pub service_principal: String,
 }
@@ -225,6 +245,36 @@ impl IdentityConfig {
             if self.issuers.iter().take(index).any(|other| other.issuer == issuer.issuer) {
                 problems.push(format!("`identity.issuers[{index}].issuer` is listed twice; keep one"));
             }
+        }
+        for (index, rule) in self.certificates.iter().enumerate() {
+            rule.validate(&format!("identity.certificates[{index}]"), problems);
+            if self.certificates.iter().take(index).any(|other| other.same_name(rule)) {
+                problems
+                    .push(format!("`identity.certificates[{index}]` names a certificate twice; keep one"));
+            }
+        }
+    }
+}
+
+impl CertificateConfig {
+    fn names(&self) -> [Option<&String>; 3] {
+        [self.uri.as_ref(), self.dns.as_ref(), self.common_name.as_ref()]
+    }
+
+    fn same_name(&self, other: &Self) -> bool {
+        let dns = |rule: &Self| rule.dns.as_ref().map(|name| name.to_ascii_lowercase());
+        (&self.uri, &self.common_name, dns(self)) == (&other.uri, &other.common_name, dns(other))
+    }
+
+    fn validate(&self, at: &str, problems: &mut Vec<String>) {
+        if self.names().into_iter().flatten().count() != 1 {
+            problems.push(format!("`{at}` needs exactly one of `uri`, `dns` and `common_name`"));
+        }
+        if self.names().into_iter().flatten().any(|name| name.is_empty() || name.contains('*')) {
+            problems.push(format!("`{at}` has an empty name or a `*`; names are compared whole"));
+        }
+        if Principal::service_principal(&self.service_principal).is_err() {
+            problems.push(format!("`{at}.service_principal` is missing or no name of a service principal"));
         }
     }
 }
@@ -358,6 +408,23 @@ mod tests {
         let mut problems = Vec::new();
         config.validate(&mut problems);
         problems
+    }
+
+    #[test]
+    fn a_rule_for_certificates_has_one_whole_name_and_one_service_principal() {
+        let rule = |name: &str| format!("[[certificates]]\n {name}\n service_principal = \"agent\"\n");
+        assert!(problems(&[rule("uri = \"spiffe://a\""), rule("dns = \"a.example\"")].concat()).is_empty());
+        for (text, named) in [
+            (rule(""), "exactly one"),
+            (rule("uri = \"a\"\n dns = \"b\""), "exactly one"),
+            (rule("dns = \"*.example\""), "compared whole"),
+            (rule("common_name = \"\""), "compared whole"),
+            ([rule("dns = \"a.example\""), rule("dns = \"A.example\"")].concat(), "certificates[1]"),
+            ("[[certificates]]\n uri = \"a\"\n".to_owned(), "service_principal"),
+        ] {
+            let found = problems(&text);
+            assert!(found.len() == 1 && found[0].contains(named), "{text}: {found:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! Between actix-web's types and ours.
 
+use std::time::Instant;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::front::{Arrival, Pace};
 use crate::access::RequestContext;
 use crate::identity::without_secrets;
 use crate::wire::{
@@ -13,13 +16,13 @@ use crate::wire::{
 };
 
 /// What the audit record says of a request, readable or not.
-pub(super) fn context(request: &HttpRequest) -> RequestContext {
+pub(super) fn context(request: &HttpRequest, arrival: &Arrival) -> RequestContext {
     let header = |name: &str| {
         let value = request.headers().get(name)?.to_str().ok()?;
         Some(value.chars().take(300).collect::<String>())
     };
     RequestContext {
-        source_address: request.peer_addr().map(|address| address.ip().to_string()),
+        source_address: Some(arrival.address().to_string()),
         user_agent: header("user-agent"),
         request_id: header("x-request-id").unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
         trace_parent: header("traceparent"),
@@ -32,6 +35,8 @@ pub(super) fn context(request: &HttpRequest) -> RequestContext {
 /// The one reading of a request's line and headers.
 pub(super) fn head(request: &HttpRequest) -> Result<Option<Head>, Malformed> {
     let headers = headers(request)?;
+    // Whose site we are must have one answer, for whoever reads it later.
+    headers.one("host")?;
     let uri = request.uri();
     if uri.authority().is_some() && request.method() == actix_web::http::Method::CONNECT {
         return Err(Malformed::new("request target", "must be a path"));
@@ -52,11 +57,37 @@ fn headers(request: &HttpRequest) -> Result<Headers, Malformed> {
     Ok(headers)
 }
 
-/// A request's body as our stream.
-pub(super) fn body(request: &HttpRequest, payload: web::Payload) -> (BodyStream, Option<u64>) {
+/// How large the head of a request is, as it came: names and values, and a little for each header.
+pub(super) fn head_bytes(request: &HttpRequest) -> u64 {
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    (headers.sum::<usize>() + target) as u64
+}
+
+/// A request's body as our stream. It ends with an error of the kind `TimedOut` if the client sends too slowly.
+pub(super) fn body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    arrival: &Arrival,
+    pace: Pace,
+) -> (BodyStream, Option<u64>) {
     let length = request.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-    let has_body = length.is_some() || request.headers().contains_key("transfer-encoding");
-    let stream = payload.map(|chunk| chunk.map_err(|error| std::io::Error::other(error.to_string())));
+    let has_body = arrival
+        .has_body()
+        .unwrap_or_else(|| length.is_some() || request.headers().contains_key("transfer-encoding"));
+    let stream = futures_util::stream::unfold(Some((payload, pace)), |state| async move {
+        let (mut payload, mut pace) = state?;
+        let too_slow = || std::io::Error::new(std::io::ErrorKind::TimedOut, "the client sends too slowly");
+        let until = pace.waits(Instant::now());
+        match tokio::time::timeout_at(until.into(), payload.next()).await {
+            Ok(Some(Ok(piece))) if pace.moved(Instant::now(), piece.len() as u64) => {
+                Some((Ok(piece), Some((payload, pace))))
+            }
+            Ok(Some(Err(error))) => Some((Err(std::io::Error::other(error.to_string())), None)),
+            Ok(None) => None,
+            Ok(Some(Ok(_))) | Err(_) => Some((Err(too_slow()), None)),
+        }
+    });
     (Box::pin(stream), if has_body { length } else { Some(0) })
 }
 

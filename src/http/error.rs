@@ -17,6 +17,14 @@ pub enum Refusal {
     Malformed(#[from] Malformed),
     #[error("the {what} is larger than {limit} bytes; an administrator can raise `limits.{key}`")]
     TooLarge { what: &'static str, limit: u64, key: &'static str },
+    #[error(
+        "the head of the request is larger than {limit} bytes; an administrator can raise `server.header_bytes`"
+    )]
+    HeadTooLarge { limit: u64 },
+    #[error(
+        "the body came too slowly: an administrator can change `server.stall_timeout_ms` and `server.least_bytes_per_second`"
+    )]
+    TooSlow,
     /// Larger than what is taken, whatever the configuration.
     #[error("the {what} is larger than {limit} bytes, the most that is taken (`{name}`)")]
     Oversized { what: &'static str, limit: u64, name: &'static str },
@@ -173,7 +181,7 @@ impl From<SpoolError> for Refusal {
             SpoolError::TooLarge { max_bytes } => {
                 Self::TooLarge { what: "body", limit: max_bytes, key: "otlp_body_bytes" }
             }
-            SpoolError::Source(error) => Self::Client(error.to_string()),
+            SpoolError::Source(error) => Self::of_client(&error),
             SpoolError::Storage(error) => of_disk("the body could not be spilled", &error),
         }
     }
@@ -192,6 +200,26 @@ impl From<OtlpError> for Refusal {
 }
 
 impl Refusal {
+    /// Why a client's body did not come whole.
+    pub fn of_client(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::TimedOut => Self::TooSlow,
+            _ => Self::Client(error.to_string()),
+        }
+    }
+
+    /// One more at once than may be.
+    pub fn one_too_many(who: &str, limit: usize, key: &str) -> Self {
+        Self::Limited {
+            code: "REQUEST_LIMIT_EXCEEDED",
+            message: format!(
+                "{who} has {limit} calls in flight, the most that it may have at once; \
+                 an administrator can raise `server.{key}`"
+            ),
+            retry_after_ms: 1000,
+        }
+    }
+
     fn parts(&self) -> (u16, &'static str) {
         match self {
             Self::Malformed(_)
@@ -200,6 +228,8 @@ impl Refusal {
                 (400, "INVALID_PARAMETER_VALUE")
             }
             Self::TooLarge { .. } | Self::Oversized { .. } => (413, "INVALID_PARAMETER_VALUE"),
+            Self::HeadTooLarge { .. } => (431, "INVALID_PARAMETER_VALUE"),
+            Self::TooSlow => (408, "DEADLINE_EXCEEDED"),
             Self::Unauthenticated(_) => (401, "UNAUTHENTICATED"),
             Self::UnknownEndpoint => (404, "ENDPOINT_NOT_FOUND"),
             Self::Denied(_) => (403, "PERMISSION_DENIED"),
@@ -238,7 +268,9 @@ impl Refusal {
     /// How the audit record calls it.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Backend(_) | Self::Internal(_) | Self::DiskFull | Self::Client(_) => Outcome::Failed,
+            Self::Backend(_) | Self::Internal(_) | Self::DiskFull | Self::Client(_) | Self::TooSlow => {
+                Outcome::Failed
+            }
             _ => Outcome::Refused,
         }
     }

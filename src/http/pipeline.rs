@@ -9,6 +9,7 @@ use tracing::Instrument;
 
 use super::call::Call;
 use super::error::{Refusal, Shape};
+use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
 use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
 use crate::access::{Durability, Outcome, Sight};
@@ -25,20 +26,29 @@ use crate::wire::{Body, BodyStream, Head, Headers, Malformed, Method, Reply, jso
 pub(super) async fn serve(
     app: Arc<App>,
     backend: Rc<dyn Backend>,
+    arrival: Rc<Arrival>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let (shared, kept) = (Arc::clone(&app), request.clone());
-    let work = actix_web::rt::spawn(async move { answer(&shared, &*backend, request, payload).await });
-    match work.await {
+    let (shared, kept, arrived) = (Arc::clone(&app), request.clone(), Rc::clone(&arrival));
+    let work =
+        actix_web::rt::spawn(async move { answer(&shared, &*backend, &arrived, request, payload).await });
+    let response = match work.await {
         Ok(response) => response,
-        Err(error) => panicked(&app, &kept, &error.to_string()).await,
-    }
+        Err(error) => panicked(&app, &arrival, &kept, &error.to_string()).await,
+    };
+    arrival.finish(response, kept.path())
+}
+
+/// What is answered to a request of which nobody knows where it came from; none is.
+pub(super) fn without_connection() -> HttpResponse {
+    let refusal = Refusal::Internal("a request came without its connection".to_owned());
+    convert::response(refusal.into_reply("none", Shape::Mlflow))
 }
 
 /// A panic is one request's 500, recorded.
-async fn panicked(app: &Arc<App>, request: &HttpRequest, detail: &str) -> HttpResponse {
-    let trail = Trail::new(app, convert::context(request));
+async fn panicked(app: &Arc<App>, arrival: &Arrival, request: &HttpRequest, detail: &str) -> HttpResponse {
+    let trail = Trail::new(app, convert::context(request, arrival));
     let (decision_id, version) = (trail.decision_id().to_owned(), trail.policy_version());
     let refusal = Refusal::Internal(detail.to_owned());
     let recorded = trail.refuse(&refusal.to_string(), refusal.outcome(), refusal.status()).await;
@@ -51,10 +61,11 @@ async fn panicked(app: &Arc<App>, request: &HttpRequest, detail: &str) -> HttpRe
 async fn answer(
     app: &Arc<App>,
     backend: &dyn Backend,
+    arrival: &Arrival,
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let context = convert::context(&request);
+    let context = convert::context(&request, arrival);
     let span = tracing::info_span!(
         "request",
         method = context.method,
@@ -66,7 +77,7 @@ async fn answer(
     let work = async {
         let mut trail = Trail::new(app, context);
         let decision_id = trail.decision_id().to_owned();
-        let outcome = run(app, backend, &request, payload, &mut trail).await;
+        let outcome = run(app, backend, arrival, &request, payload, &mut trail).await;
         let (version, shape) = (trail.policy_version(), Shape::of(trail.operation_name()));
         let reply = match outcome {
             Ok(Answer::Unrecorded(reply)) => reply,
@@ -121,10 +132,18 @@ enum Answer {
 async fn run(
     app: &Arc<App>,
     backend: &dyn Backend,
+    arrival: &Arrival,
     request: &HttpRequest,
     payload: web::Payload,
     trail: &mut Trail,
 ) -> Result<Answer, Refusal> {
+    let limit = u64::from(app.config.server.header_bytes);
+    if convert::head_bytes(request) > limit {
+        return Err(Refusal::HeadTooLarge { limit });
+    }
+    if let Some(limit) = arrival.is_one_too_many() {
+        return Err(Refusal::one_too_many("this address", limit, "max_connections_per_address"));
+    }
     // Canonical: one reading, or a 400.
     let mut head = convert::head(request)?.ok_or(Refusal::UnknownEndpoint)?;
     trail.path(&head.path.to_encoded());
@@ -136,7 +155,24 @@ async fn run(
         Some(caller) => Ok(Some(caller)),
         // What is sent there is no caller's: a client's id and secret.
         None if reads_credentials => Ok(None),
-        None => app.identity.identify_from(&head.headers, trail.source_address()).await,
+        // What the request itself says decides alone; the connection's certificate is for those who say nothing.
+        None if head.headers.get("authorization").is_some() => {
+            app.identity.identify_from(&head.headers, trail.source_address()).await
+        }
+        None => match arrival.shown() {
+            Shown::Certificate(certificate) if app.identity.knows_certificates() => {
+                app.identity.identify_certificate(certificate).await.map(Some)
+            }
+            Shown::Untrusted => {
+                return Err(Refusal::Unauthenticated(
+                    "the client certificate's authority is no longer trusted".to_owned(),
+                ));
+            }
+            // Without rules it opens the connection and names nobody; a browser's cookie still does.
+            Shown::Certificate(_) | Shown::Nothing => {
+                app.identity.identify_from(&head.headers, trail.source_address()).await
+            }
+        },
     };
     let caller = match identified {
         Ok(caller) => caller,
@@ -150,6 +186,10 @@ async fn run(
     };
     if let Some(caller) = &caller {
         trail.caller(caller);
+        let who = &caller.actor.as_deref().unwrap_or(caller).principal;
+        arrival
+            .take_place(who)
+            .map_err(|limit| Refusal::one_too_many(&who.to_string(), limit, "max_calls_per_principal"))?;
     }
     if let Some(wanted) = head.headers.one("x-tracegate-minimum-policy-version")? {
         let refuse = |_| Malformed::new("header `x-tracegate-minimum-policy-version`", "must be a number");
@@ -164,7 +204,7 @@ async fn run(
         trail.caller(caller);
     }
     tracing::Span::current().record("operation", &operation.name);
-    let (stream, length) = convert::body(request, payload);
+    let (stream, length) = convert::body(request, payload, arrival, Pace::new(&app.config.server));
     if operation.template.len() > 1 && operation.template.ends_with('/') {
         head.path.end_with_slash();
     }
@@ -379,7 +419,7 @@ async fn read_body(
         }
         let bytes = convert::collect(stream, limit)
             .await
-            .map_err(|error| Refusal::Client(error.to_string()))?
+            .map_err(|error| Refusal::of_client(&error))?
             .ok_or_else(|| too_large(limit, "json_body_bytes"))?;
         trail.bytes_in(bytes.len() as u64);
         let object = json::parse_object(&bytes)?;

@@ -3,10 +3,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::{App as ActixApp, HttpRequest, HttpServer, web};
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::{Service, ServiceFactory, fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App as ActixApp, HttpRequest, web};
+use tokio::net::TcpStream;
 
+use super::front::{self, Front};
 use super::pipeline;
 use crate::app::App;
 use crate::backend::Backend;
@@ -14,7 +18,9 @@ use crate::backend::Backend;
 /// A running gateway.
 pub struct Running {
     pub address: SocketAddr,
-    server: actix_web::dev::Server,
+    /// `https` if we speak TLS ourselves.
+    pub scheme: &'static str,
+    server: Server,
     app: Arc<App>,
     /// What is kept up beside serving.
     upkeep: Vec<tokio::task::JoinHandle<()>>,
@@ -32,32 +38,65 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     let listener = TcpListener::bind(listen)
         .map_err(|error| anyhow::anyhow!("`server.listen` `{listen}` cannot be bound: {error}"))?;
     let address = listener.local_addr()?;
-    let shared = Arc::clone(&app);
-    let mut server = HttpServer::new(move || {
-        let app = Arc::clone(&shared);
-        // One backend, and so one pool of connections, per worker.
-        let backend: Rc<dyn Backend> = app.backend.for_worker();
-        let serve = move |request: HttpRequest, payload: web::Payload| {
-            pipeline::serve(Arc::clone(&app), Rc::clone(&backend), request, payload)
-        };
-        ActixApp::new().default_service(web::to(serve))
-    })
-    .shutdown_timeout(app.config.server.shutdown_seconds)
-    .client_request_timeout(Duration::from_secs(30))
-    .keep_alive(Duration::from_secs(75))
-    .disable_signals();
+    let front = Front::open(&app).map_err(anyhow::Error::msg)?;
+    let mut server = Server::build()
+        .shutdown_timeout(app.config.server.shutdown_seconds)
+        // The limit is ours, and closes what is over it; this one would let it wait.
+        .max_concurrent_connections(app.config.server.max_connections.saturating_add(1024))
+        .disable_signals();
     if let Some(workers) = app.config.server.workers {
         server = server.workers(workers);
     }
     tracing::info!(traces = app.backend.place(), "where traces are kept");
-    let server = server.listen(listener)?.run();
+    let stopping = server.graceful_shutdown_signal();
+    let shared = Arc::clone(&front);
+    let worker = move || {
+        let (front, stopping) = (Arc::clone(&shared), stopping.clone());
+        fn_factory(move || worker(Arc::clone(&front), stopping.clone()))
+    };
+    let server = server.listen("tracegate", listener, worker)?.run();
     let upkeep = vec![
         tokio::spawn(Arc::clone(&app).keep_policy_fresh()),
         tokio::spawn(Arc::clone(&app).keep_subjects()),
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
         tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
+        tokio::spawn(front.keep_certificate_fresh()),
     ];
-    Ok(Running { address, server, app, upkeep })
+    let scheme = if app.config.server.speaks_tls() { "https" } else { "http" };
+    Ok(Running { address, scheme, server, app, upkeep })
+}
+
+/// What one worker does with each connection.
+async fn worker(
+    front: Arc<Front>,
+    stopping: GracefulShutdownSignal,
+) -> Result<impl Service<TcpStream, Response = (), Error = ()>, ()> {
+    // One backend, and so one pool of connections, per worker.
+    let backend: Rc<dyn Backend> = front.app.backend.for_worker();
+    let shared = Arc::clone(&front);
+    let serve = move |request: HttpRequest, payload: web::Payload| {
+        let (app, backend) = (Arc::clone(&shared.app), Rc::clone(&backend));
+        let arrival = shared.arrival(&request);
+        async move {
+            match arrival {
+                Some(arrival) => pipeline::serve(app, backend, arrival, request, payload).await,
+                None => pipeline::without_connection(),
+            }
+        }
+    };
+    let requests = ActixApp::new().default_service(web::to(serve));
+    let requests = map_config(requests, |()| AppConfig::default()).new_service(()).await?;
+    let requests = Rc::new(requests);
+    let http1 = front::http1(&front, Rc::clone(&requests), stopping.clone()).new_service(()).await?;
+    let http1 = Rc::new(http1);
+    Ok(fn_service(move |stream: TcpStream| {
+        let (front, stopping) = (Arc::clone(&front), stopping.clone());
+        let (http1, requests) = (Rc::clone(&http1), Rc::clone(&requests));
+        async move {
+            front.serve(stream, http1, requests, stopping).await;
+            Ok(())
+        }
+    }))
 }
 
 impl Running {

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::clock::UnixMillis;
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CallLabels {
     pub operation: String,
@@ -22,6 +24,32 @@ pub struct CallLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
     pub limit: &'static str,
+}
+
+/// Why a connection was not taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, prometheus_client::encoding::EncodeLabelValue)]
+pub enum Turned {
+    /// There are too many, from everywhere.
+    Connections,
+    /// There are too many from its address.
+    Address,
+    /// TLS was not agreed on.
+    Handshake,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TurnedLabels {
+    reason: Turned,
+}
+
+/// An open connection, counted until it is dropped.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What is counted. Names are documented in `docs/OPERATING.md`.
@@ -39,6 +67,10 @@ pub struct Metrics {
     pub audit_mirror_lag: Gauge,
     pub break_glass: Counter,
     limited: Family<LimitLabels, Counter>,
+    connections: Gauge,
+    turned_away: Family<TurnedLabels, Counter>,
+    tls_certificate_until: Gauge,
+    pub tls_reload_failed: Counter,
     otlp: OnceLock<Otlp>,
 }
 
@@ -66,6 +98,10 @@ impl Default for Metrics {
             audit_mirror_lag: Gauge::default(),
             break_glass: Counter::default(),
             limited: Family::default(),
+            connections: Gauge::default(),
+            turned_away: Family::default(),
+            tls_certificate_until: Gauge::default(),
+            tls_reload_failed: Counter::default(),
             otlp: OnceLock::new(),
         };
         let registry = &mut metrics.registry;
@@ -120,6 +156,23 @@ impl Default for Metrics {
             metrics.break_glass.clone(),
         );
         registry.register("limited", "Calls refused by a limit on use", metrics.limited.clone());
+        registry.register("connections", "Connections that are open", metrics.connections.clone());
+        registry.register(
+            "connections_turned_away",
+            "Connections that were closed at once, by reason",
+            metrics.turned_away.clone(),
+        );
+        registry.register_with_unit(
+            "tls_certificate_until",
+            "When our certificate in use expires, since 1970; 0 without TLS",
+            Unit::Seconds,
+            metrics.tls_certificate_until.clone(),
+        );
+        registry.register(
+            "tls_reload_failed",
+            "New TLS files that were no good; what was in use stayed",
+            metrics.tls_reload_failed.clone(),
+        );
         metrics
     }
 }
@@ -154,6 +207,20 @@ impl Metrics {
     /// A call was refused by the limit of this name.
     pub fn limited(&self, limit: &'static str) {
         self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// A connection that is open from now on, until what is returned is dropped.
+    pub fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    pub fn turned_away(&self, reason: Turned) {
+        self.turned_away.get_or_create(&TurnedLabels { reason }).inc();
+    }
+
+    pub fn tls_certificate_until(&self, until: UnixMillis) {
+        self.tls_certificate_until.set(until.0 / 1000);
     }
 
     pub fn decision(&self, duration: Duration) {

@@ -123,6 +123,18 @@ impl Gateway {
         self.app.reload_policy().await.unwrap();
     }
 
+    pub async fn grant_to(&self, principal: &Principal, securable: &str, level: &str) {
+        self.write_grant(principal, securable, level).await;
+        self.app.reload_policy().await.unwrap();
+    }
+
+    /// Lets a principal authenticate no more.
+    pub async fn deactivate(&self, principal: &str) {
+        let principal = principal.parse().unwrap();
+        self.app.store.set_active(&principal, false, "test", self.app.clock.now()).await.unwrap();
+        self.app.identity.forget();
+    }
+
     /// Takes away what every user may do from the first start on.
     pub async fn revoke_defaults(&self) {
         let users = Principal::group(Principal::USERS).unwrap();

@@ -302,13 +302,14 @@ async fn a_cookie_is_for_this_host_and_for_no_script() {
     assert!(browsers.set_cookie(browsers.sign_in_cookie_name(), None).ends_with("; Max-Age=0"));
     let clock: Arc<dyn Clock> = Arc::new(place.world.clock.clone());
     let config = IdentityConfig::default();
-    for (url, name) in [
-        (Some("https://traces.example"), "__Host-tracegate"),
-        (Some("http://127.0.0.1:5001"), "tracegate_session"),
-        (None, "tracegate_session"),
+    for (url, speaks_tls, name) in [
+        (Some("https://traces.example"), false, "__Host-tracegate"),
+        (Some("http://127.0.0.1:5001"), false, "tracegate_session"),
+        (None, false, "tracegate_session"),
+        (None, true, "__Host-tracegate"),
     ] {
-        let identity =
-            Identity::new(&config, place.world.store.clone(), clock.clone()).await.unwrap().at(url);
+        let identity = Identity::new(&config, place.world.store.clone(), clock.clone()).await.unwrap();
+        let identity = identity.at(url, speaks_tls);
         let browsers = identity.browsers();
         assert_eq!(browsers.cookie_name(), name);
         assert_eq!(browsers.set_cookie(name, Some("v")).contains("Secure"), name.starts_with("__Host-"));
