@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -107,7 +108,9 @@ pub fn stopped() -> AuditError {
 }
 
 fn run(queue: &mpsc::Receiver<SyncRequest>, state: &SpoolState) {
+    let mut gather = Gather::default();
     while let Ok(SyncRequest { file, mut waiters }) = queue.recv() {
+        gather.pause();
         let mut pending = vec![file];
         for request in queue.try_iter() {
             if !pending.iter().any(|file| Arc::ptr_eq(file, &request.file)) {
@@ -115,14 +118,61 @@ fn run(queue: &mpsc::Receiver<SyncRequest>, state: &SpoolState) {
             }
             waiters.extend(request.waiters);
         }
+        let begun = Instant::now();
         for file in pending {
             if let Err(error) = file.sync() {
                 state.fail(format!("a segment cannot be forced to the disk: {error}"));
             }
         }
+        gather.synced(waiters.len(), begun.elapsed());
         let result = state.check();
         for waiter in waiters {
             waiter.answer(result.clone());
+        }
+    }
+}
+
+/// How long to wait for company before an fsync.
+///
+/// Those whom one fsync answered come back together, and the first of them would have one to itself while
+/// all others wait for the next: two for what one could do. So after one that answered several, the next
+/// waits for a part of what it takes itself. Who is alone waits for nobody.
+#[derive(Default)]
+struct Gather {
+    pause: Duration,
+}
+
+impl Gather {
+    fn pause(&self) {
+        if !self.pause.is_zero() {
+            std::thread::sleep(self.pause);
+        }
+    }
+
+    fn synced(&mut self, answered: usize, took: Duration) {
+        self.pause = if answered > 1 { (took / 4).min(LONGEST_PAUSE) } else { Duration::ZERO };
+    }
+}
+
+/// On a disk whose fsync takes long, what a caller waits for is long enough.
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_had_company_waits_for_it_and_never_long() {
+        let mut gather = Gather::default();
+        let millis = Duration::from_millis;
+        for (answered, took, pause) in [
+            (1, millis(1), Duration::ZERO),
+            (64, millis(1), Duration::from_micros(250)),
+            (64, millis(900), LONGEST_PAUSE),
+            (1, millis(900), Duration::ZERO),
+        ] {
+            gather.synced(answered, took);
+            assert_eq!(gather.pause, pause, "{answered} {took:?}");
         }
     }
 }
