@@ -53,6 +53,7 @@ fn event(number: u64) -> Event {
         listed_trace_ids: Vec::new(),
         question: Default::default(),
         claimed: None,
+        shadowed: Vec::new(),
         repeated: None,
         policy_change: None,
     }

@@ -110,6 +110,7 @@ impl Shape {
             listed_trace_ids: Vec::new(),
             question: BTreeMap::new(),
             claimed: None,
+            shadowed: Vec::new(),
             repeated: None,
             policy_change: changed.then(|| PolicyChange {
                 action: "grant.add".into(),

@@ -28,7 +28,7 @@ mod sink;
 
 pub use caller::{Caller, Proof, Scheme};
 pub use decision::{Check, Decision, DecisionId, Verdict};
-pub use event::{Event, EventId, EventKind, Outcome, PolicyChange, RequestContext, Sight};
+pub use event::{Event, EventId, EventKind, Missing, Outcome, PolicyChange, RequestContext, Sight};
 pub use given::{Given, LEVELS};
 pub use grant::{Effect, Grant, GrantId, NewGrant};
 pub use ids::{AssessmentId, ExperimentId, LoggedModelId, MalformedId, RunId, TraceId};

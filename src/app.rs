@@ -5,6 +5,7 @@ mod enrolment;
 pub mod owners;
 mod policy_feed;
 pub mod roots;
+mod shadow;
 pub mod strangers;
 pub mod subjects;
 

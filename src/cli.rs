@@ -19,6 +19,7 @@ mod routes;
 mod serve;
 mod service_principal;
 mod session;
+mod shadow;
 mod times;
 mod token;
 
@@ -63,6 +64,12 @@ enum Command {
     Token {
         #[command(subcommand)]
         command: token::TokenCommand,
+    },
+    /// Let what policy denies pass on some experiments, and say who would be denied
+    #[command(after_help = "Example:\n  tracegate shadow report --experiment 3")]
+    Shadow {
+        #[command(subcommand)]
+        command: shadow::ShadowCommand,
     },
     /// List and end the sessions of those who signed in with a browser
     #[command(after_help = "Example:\n  tracegate session end --principal user:bob")]
@@ -149,6 +156,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Principal { command } => principal::run(command),
         Command::Group { command } => principal::run_group(command),
         Command::Access { command } => access::run(command),
+        Command::Shadow { command } => shadow::run(command),
         Command::Limits { command } => limits::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),

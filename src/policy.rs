@@ -33,7 +33,7 @@ pub use explain::{Explanation, managing};
 pub use levels::{Levels, LevelsError, PrivilegeSet};
 pub use permit::{Permit, Requirement};
 pub use snapshot::{Builder, EditError, Snapshot};
-pub use view::{Listed, View};
+pub use view::{Listed, Passage, View};
 pub use watch::Compared;
 
 use std::sync::Arc;

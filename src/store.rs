@@ -48,6 +48,7 @@ mod secrets;
 mod securable_names;
 mod securables;
 mod sessions;
+mod shadow;
 mod tokens;
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub use policy_state::PolicyState;
 pub use principals::PrincipalRecord;
 pub use read_policy::PolicyRow;
 pub use sessions::{NewSession, SessionRecord, Sessions};
+pub use shadow::Shadow;
 pub use tokens::{NewToken, TokenKind, TokenRecord};
 
 use crate::config::database::DatabaseConfig;

@@ -20,6 +20,8 @@ pub enum Scheme {
     ClientSecret,
     /// A service principal's client certificate, in TLS.
     Certificate,
+    /// Nothing: a caller that shadow mode lets pass without credentials.
+    Anonymous,
 }
 
 impl Scheme {
@@ -32,6 +34,7 @@ impl Scheme {
             Self::Password => "password",
             Self::ClientSecret => "client_secret",
             Self::Certificate => "certificate",
+            Self::Anonymous => "anonymous",
         }
     }
 }
@@ -60,6 +63,16 @@ impl Caller {
     /// A caller for itself, with all of its rights.
     pub fn new(principal: Principal, asserted_groups: Vec<Principal>, proof: Proof) -> Self {
         Self { principal, asserted_groups, proof, scopes: None, actor: None }
+    }
+
+    /// Whoever sent no credentials. It has nothing but what shadow mode lets pass.
+    pub fn anonymous() -> Self {
+        let proof = Proof { scheme: Scheme::Anonymous, credential: String::new() };
+        Self::new(Principal::anonymous(), Vec::new(), proof)
+    }
+
+    pub fn is_anonymous(&self) -> bool {
+        self.proof.scheme == Scheme::Anonymous
     }
 
     /// Whether a scope bounds the caller, or whoever acts for it.

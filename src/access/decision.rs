@@ -58,5 +58,7 @@ pub struct Decision {
     pub deciding: Vec<GrantId>,
     /// The first check that was not allowed.
     pub refused: Option<Check>,
+    /// What was missing, where an allow is shadow mode's: without it the call would be denied.
+    pub shadowed: Vec<Check>,
     pub policy_version: i64,
 }

@@ -166,6 +166,20 @@ pub struct Event {
     /// How many further refusals of nobody in particular this record stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeated: Option<u64>,
+    /// What the caller lacks: shadow mode let the call pass, or a listing show more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadowed: Vec<Missing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_change: Option<PolicyChange>,
+}
+
+/// A privilege that a caller does not have on something.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Missing {
+    pub securable: String,
+    /// `authenticate` if it is credentials that are missing.
+    pub privilege: String,
+    /// Whether nothing would be refused for it, but an answer show less.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrows: bool,
 }

@@ -38,6 +38,25 @@ impl Principal {
     pub const ADMINS: &'static str = "admins";
     /// The group that every authenticated caller belongs to.
     pub const USERS: &'static str = "users";
+    /// The group whose grants say which experiments are in shadow mode. Nobody is in it, and nobody but shadow
+    /// mode grants it anything: whoever is denied is decided once more as if a member.
+    pub const SHADOW: &'static str = "tracegate-shadow";
+    /// The user that stands for callers without credentials, where shadow mode lets them pass.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    pub fn shadow() -> Self {
+        Self { kind: PrincipalKind::Group, name: Self::SHADOW.to_owned() }
+    }
+
+    pub fn anonymous() -> Self {
+        Self { kind: PrincipalKind::User, name: Self::ANONYMOUS.to_owned() }
+    }
+
+    /// Whether the name is one of those that shadow mode keeps for itself: nobody signs in by it, nothing is
+    /// granted to it, and it is in no group.
+    pub fn is_reserved(&self) -> bool {
+        *self == Self::shadow() || *self == Self::anonymous()
+    }
 
     pub fn new(kind: PrincipalKind, name: &str) -> Result<Self, MalformedId> {
         let acceptable = !name.is_empty()

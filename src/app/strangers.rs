@@ -103,6 +103,7 @@ impl App {
                 listed_trace_ids: Vec::new(),
                 question: std::collections::BTreeMap::new(),
                 claimed: None,
+                shadowed: Vec::new(),
                 repeated: Some(times),
                 policy_change: None,
             };

@@ -21,6 +21,9 @@ pub struct PolicyConfig {
     pub casbin_sample: u64,
     /// How long a break-glass grant may last at most, in minutes; 0 turns it off.
     pub break_glass_minutes: u64,
+    /// Whether callers without any credentials pass too, as `user:anonymous`, on experiments in shadow mode: for
+    /// clients of a server that asked for none. On all others they are refused as ever.
+    pub shadow_anonymous: bool,
     /// The administrator made at the first start, whose token is printed once.
     pub first_administrator: String,
 }
@@ -34,6 +37,7 @@ impl Default for PolicyConfig {
             poll_ms: 500,
             casbin_sample: 100,
             break_glass_minutes: 60,
+            shadow_anonymous: false,
             first_administrator: "admin".to_owned(),
         }
     }

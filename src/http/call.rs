@@ -1,5 +1,7 @@
 //! One call of an identified caller on its way through the pipeline.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +10,12 @@ use serde_json::{Map, Value};
 use super::error::Refusal;
 use super::lookup::Demand;
 use super::trail::Trail;
-use crate::access::{Caller, Check, Decision, ExperimentId, Principal, Securable, TraceId};
+use crate::access::{Caller, Check, Decision, ExperimentId, Missing, Principal, Securable, TraceId};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing};
 use crate::classify::{Access, Operation};
 use crate::limits::Reservation;
-use crate::policy::{Permit, Requirement, View};
+use crate::policy::{Passage, Permit, Requirement, View};
 use crate::wire::{Body, Head, Reply};
 
 pub(super) struct Call<'a> {
@@ -41,6 +43,8 @@ pub(super) struct Call<'a> {
     pub reads_back: bool,
     /// Room for the traces that this call starts, where their number is limited.
     pub reserved: Vec<Reservation>,
+    /// Securables and privileges that the caller lacks and shadow mode let the answer show.
+    pub widened: RefCell<BTreeSet<(String, String)>>,
 }
 
 impl Call<'_> {
@@ -63,9 +67,23 @@ impl Call<'_> {
         Ok(self.app.policy.view()?)
     }
 
-    /// Whether the caller has `check`, outside the call's own decision.
+    /// Whether the caller has `check`, outside the call's own decision, or shadow mode lets it pass.
     pub fn allows(&self, check: Check) -> Result<bool, Refusal> {
-        Ok(self.view()?.allows(self.caller, check)?)
+        match self.view()?.passes(self.caller, check.clone())? {
+            Passage::Allowed => Ok(true),
+            Passage::Denied => Ok(false),
+            Passage::Shadowed => {
+                self.widened.borrow_mut().insert((check.securable.to_string(), check.privilege.to_string()));
+                Ok(true)
+            }
+        }
+    }
+
+    /// What the answer shows for shadow mode alone.
+    pub fn widened(&self) -> Vec<Missing> {
+        let widened = std::mem::take(&mut *self.widened.borrow_mut());
+        let narrows = |(securable, privilege)| Missing { securable, privilege, narrows: true };
+        widened.into_iter().map(narrows).collect()
     }
 
     /// Decides everything demanded at one policy version. On a deny the refusal says what is missing.
@@ -86,6 +104,9 @@ impl Call<'_> {
         let (decision, permit) = view.authorize(Some(self.caller), &requirement)?;
         self.app.metrics.decision(started.elapsed());
         trail.decision(&decision);
+        if self.caller.is_anonymous() && requirement == Requirement::Authenticated {
+            trail.lacks_credentials();
+        }
         if let Some(permit) = permit {
             return Ok((decision, permit));
         }

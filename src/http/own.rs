@@ -19,6 +19,7 @@ mod policy;
 mod principals;
 pub(super) mod secrets;
 mod sessions;
+mod shadow;
 pub(super) mod tokens;
 
 use std::collections::BTreeMap;
@@ -93,6 +94,10 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.access_request.withdraw" => answered(&access_requests::withdraw(call, trail).await?),
         "tracegate.access_review.list" => answered(&access_reviews::list(call).await?),
         "tracegate.access_review.decide" => answered(&access_reviews::decide(call, trail).await?),
+        "tracegate.shadow.list" => answered(&shadow::list(call).await?),
+        "tracegate.shadow.start" => answered(&shadow::start(call, trail).await?),
+        "tracegate.shadow.end" => answered(&shadow::end(call, trail).await?),
+        "tracegate.shadow.report" => answered(&shadow::report(call).await?),
         "tracegate.limit.list" => answered(&limits::list(call).await?),
         "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
         "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),

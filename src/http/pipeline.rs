@@ -12,10 +12,10 @@ use super::error::{Refusal, Shape};
 use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
 use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
-use crate::access::{Durability, Outcome, Sight};
+use crate::access::{Caller, Durability, Outcome, Sight};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
-use crate::classify::{Access, Handling, Matched, extract};
+use crate::classify::{Access, Handling, Matched, Operation, extract};
 use crate::identity::{IdentityError, without_secrets};
 use crate::limits::Reservation;
 use crate::policy::Requirement;
@@ -81,10 +81,15 @@ async fn answer(
         let (version, shape) = (trail.policy_version(), Shape::of(trail.operation_name()));
         let reply = match outcome {
             Ok(Answer::Unrecorded(reply)) => reply,
-            Ok(Answer::Recorded(reply)) => match trail.complete(reply).await {
+            Ok(Answer::Recorded(mut reply)) => {
+                if trail.is_shadowed() {
+                    reply.headers.set("x-tracegate-shadow", "lacks-privileges");
+                }
+                match trail.complete(reply).await {
                 Ok(reply) => reply,
                 Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
-            },
+                }
+            }
             Err(refusal) => {
                 let reason = refusal.to_string();
                 let reason = without_secrets(&reason);
@@ -236,6 +241,14 @@ async fn run(
         }
         return public(app, backend, head, &matched, trail).await;
     }
+    let caller = match caller {
+        None if passes_in_shadow(app, operation)? => {
+            let nobody = Caller::anonymous();
+            trail.caller(&nobody);
+            Some(nobody)
+        }
+        caller => caller,
+    };
     let Some(caller) = &caller else {
         return Err(Refusal::Unauthenticated(
             "no credentials were sent; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
@@ -298,6 +311,7 @@ async fn run(
         marks: Vec::new(),
         reads_back: false,
         reserved: Vec::new(),
+        widened: Default::default(),
     };
     trail.question(own::question(&call));
     for named in &named {
@@ -332,6 +346,7 @@ async fn run(
         }
     }
     let mut released = handle::finish(after, &mut call, trail, reply).await?;
+    trail.shadowed(call.widened());
     if !operation.mutates {
         trail.answered(released.status);
         released.body = whole_if_small(released.body).await?;
@@ -355,6 +370,13 @@ async fn whole_if_small(body: Body) -> Result<Body, Refusal> {
         }
         other => Ok(other),
     }
+}
+
+/// Whether a caller without credentials goes on, to what shadow mode lets pass and nothing else.
+fn passes_in_shadow(app: &App, operation: &Operation) -> Result<bool, Refusal> {
+    Ok(app.config.policy.shadow_anonymous
+        && operation.handling != Handling::Own
+        && app.policy.view()?.has_shadow())
 }
 
 /// The few operations that need no caller.

@@ -58,6 +58,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
     let upkeep = vec![
         tokio::spawn(Arc::clone(&app).keep_policy_fresh()),
         tokio::spawn(Arc::clone(&app).keep_subjects()),
+        tokio::spawn(Arc::clone(&app).keep_telling_of_shadows()),
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
         tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
         tokio::spawn(front.keep_certificate_fresh()),

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::access::{
-    AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Outcome, PolicyChange,
-    Principal, RequestContext, Sight, TraceId, Verdict,
+    AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Missing, Outcome, PolicyChange,
+    Principal, RequestContext, Securable, Sight, TraceId, Verdict,
 };
 use crate::app::App;
 use crate::identity::without_secrets;
@@ -32,6 +32,8 @@ pub(super) struct Trail {
     listed: BTreeSet<String>,
     /// What the record says beside the reason that the caller is told.
     note: Option<String>,
+    /// Whether there are no credentials, and shadow mode decides.
+    anonymous: bool,
     started: Instant,
 }
 
@@ -64,6 +66,7 @@ impl Trail {
             listed_trace_ids: Vec::new(),
             question: Default::default(),
             claimed: None,
+            shadowed: Vec::new(),
             repeated: None,
             policy_change: None,
         };
@@ -73,6 +76,7 @@ impl Trail {
             sight: Sight::Asked,
             listed: BTreeSet::new(),
             note: None,
+            anonymous: false,
             started: Instant::now(),
         }
     }
@@ -82,6 +86,7 @@ impl Trail {
     }
 
     pub fn caller(&mut self, caller: &Caller) {
+        self.anonymous = caller.is_anonymous();
         self.event.principal = Some(caller.principal.to_string());
         self.event.actor = caller.actor.as_ref().map(|actor| actor.principal.to_string());
         let proof = &caller.actor.as_deref().unwrap_or(caller).proof;
@@ -119,6 +124,31 @@ impl Trail {
         self.event.decision = decision.verdict;
         self.event.deciding_grants = decision.deciding.iter().map(|grant| grant.0).collect();
         self.event.policy_version = decision.policy_version;
+        self.shadowed(decision.shadowed.iter().map(|check| Missing {
+            securable: check.securable.to_string(),
+            privilege: check.privilege.to_string(),
+            narrows: false,
+        }));
+    }
+
+    /// Notes what the caller lacks and shadow mode let pass.
+    pub fn shadowed(&mut self, missing: impl IntoIterator<Item = Missing>) {
+        self.event.shadowed.extend(missing);
+        self.event.shadowed.sort_unstable();
+        // What would be refused says more than that a part of it would be left out.
+        self.event.shadowed.dedup_by(|later, first| {
+            (&later.securable, &later.privilege) == (&first.securable, &first.privilege)
+        });
+    }
+
+    /// Notes that some credentials would be enough, and there were none.
+    pub fn lacks_credentials(&mut self) {
+        let securable = Securable::workspace().to_string();
+        self.shadowed([Missing { securable, privilege: "authenticate".to_owned(), narrows: false }]);
+    }
+
+    pub fn is_shadowed(&self) -> bool {
+        !self.event.shadowed.is_empty()
     }
 
     pub fn traces<'t>(&mut self, ids: impl IntoIterator<Item = &'t TraceId>) {
@@ -147,7 +177,7 @@ impl Trail {
 
     /// Whether nobody was identified.
     pub fn is_of_a_stranger(&self) -> bool {
-        self.event.principal.is_none()
+        self.event.principal.is_none() || self.anonymous
     }
 
     pub fn source_address(&self) -> Option<&str> {
@@ -167,6 +197,8 @@ impl Trail {
     /// Takes back an allow: something after the decision refused the call.
     pub fn refused(&mut self) {
         self.event.decision = Verdict::Deny;
+        // Nothing passed.
+        self.event.shadowed.clear();
     }
 
     /// What is for the record and not for the caller, such as what of a foreign token was wrong.
@@ -273,6 +305,9 @@ impl Trail {
     }
 
     fn count(&self, status: u16) {
+        if self.is_shadowed() {
+            self.app.metrics.shadowed(&self.event.operation);
+        }
         let labels = CallLabels {
             operation: self.event.operation.clone(),
             decision: self.event.decision.as_str().to_owned(),

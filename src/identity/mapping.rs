@@ -58,7 +58,14 @@ impl Mapping {
             .ok_or_else(|| IdentityError::refused(format!("the token has no text claim `{claim}`")))?;
         let principal =
             if service.is_some() { Principal::service_principal(name) } else { Principal::user(name) };
-        principal.map_err(|error| IdentityError::refused(format!("the token's claim `{claim}`: {error}")))
+        let principal = principal
+            .map_err(|error| IdentityError::refused(format!("the token's claim `{claim}`: {error}")))?;
+        if principal.is_reserved() {
+            return Err(IdentityError::refused(format!(
+                "the token's claim `{claim}`: `{principal}` stands for callers without credentials"
+            )));
+        }
+        Ok(principal)
     }
 
     /// Groups and roles, by the names they have here, each once.
@@ -74,7 +81,7 @@ impl Mapping {
                 // A name that no principal can have is in no grant, so leaving it out changes nothing.
                 let Ok(group) = Principal::group(name) else { continue };
                 let trusted = self.trust_admin_group || group.name != Principal::ADMINS;
-                if trusted && !groups.contains(&group) {
+                if trusted && !group.is_reserved() && !groups.contains(&group) {
                     groups.push(group);
                 }
             }

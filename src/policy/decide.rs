@@ -101,7 +101,19 @@ impl Snapshot {
     }
 
     pub(super) fn subject_of(&self, caller: &Caller) -> Subject<'_> {
+        if caller.is_anonymous() {
+            // Nobody in particular, and so not one of `users` either.
+            return self.groups_alone(&caller.asserted_groups);
+        }
         self.subject(&caller.principal, &caller.asserted_groups)
+    }
+
+    fn groups_alone(&self, groups: &[Principal]) -> Subject<'_> {
+        let known = groups.iter().filter_map(|group| self.people.find(group));
+        let mut identities: Vec<u32> = known.flat_map(|(_, group)| group.identities.iter().copied()).collect();
+        identities.sort_unstable();
+        identities.dedup();
+        Subject::new(identities, false)
     }
 
     /// Who somebody acts as: as policy knows it, and as members of the groups that the credential asserts.

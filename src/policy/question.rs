@@ -33,7 +33,8 @@ pub(super) struct Answer {
 impl<'s> Question<'s> {
     pub fn new(snapshot: &'s Snapshot, caller: &'s Caller, now: UnixMillis) -> Self {
         let principal = &caller.principal;
-        let identities = walked(snapshot, principal, &caller.asserted_groups);
+        let named = (!caller.is_anonymous()).then_some(principal);
+        let identities = walked(snapshot, named, &caller.asserted_groups);
         let subject = Subject::new(identities, snapshot.is_inactive(principal));
         Self { snapshot, principal, subject, now }
     }
@@ -153,9 +154,9 @@ impl<'s> Question<'s> {
 }
 
 /// Everybody that a principal acts as, along the edges that were written.
-fn walked(snapshot: &Snapshot, principal: &Principal, asserted: &[Principal]) -> Vec<u32> {
-    let everyone = (principal.kind != PrincipalKind::Group).then_some(USERS);
-    let named = std::iter::once(principal).chain(asserted);
+fn walked(snapshot: &Snapshot, principal: Option<&Principal>, asserted: &[Principal]) -> Vec<u32> {
+    let everyone = principal.filter(|principal| principal.kind != PrincipalKind::Group).map(|_| USERS);
+    let named = principal.into_iter().chain(asserted);
     let mut reached: HashSet<u32> =
         named.filter_map(|name| snapshot.principal_index(name)).chain(everyone).collect();
     let mut open: Vec<u32> = reached.iter().copied().collect();

@@ -6,10 +6,11 @@ use super::Unavailable;
 use super::levels::PrivilegeSet;
 use super::permit::{Permit, Requirement};
 use super::question::{Answer, Question};
+use super::decide::Subject;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
 use crate::access::{
-    Caller, Check, Decision, Effect, ExperimentId, GrantId, Privilege, Securable, SecurableKind, Verdict,
+    Caller, Check, Decision, Effect, ExperimentId, GrantId, Principal, Privilege, Securable, SecurableKind, Verdict,
 };
 use crate::clock::UnixMillis;
 
@@ -20,6 +21,15 @@ pub enum Listed {
     Only(Vec<ExperimentId>),
     /// Grants higher in the tree reach experiments that policy does not know by id.
     Any,
+}
+
+/// What becomes of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    Allowed,
+    /// Not allowed, and let pass by shadow mode.
+    Shadowed,
+    Denied,
 }
 
 pub struct View {
@@ -97,16 +107,84 @@ impl View {
         let decision = match (requirement, caller) {
             (Requirement::Public, _) => self.plain(Verdict::Allow),
             (Requirement::Authenticated, Some(caller))
-                if with_actors(caller).all(|one| !self.snapshot.is_inactive(&one.principal)) =>
+                if (!caller.is_anonymous() || self.has_shadow())
+                    && with_actors(caller).all(|one| !self.snapshot.is_inactive(&one.principal)) =>
             {
                 self.plain(Verdict::Allow)
             }
-            (Requirement::All(checks), Some(caller)) => self.decide(caller, checks)?,
+            (Requirement::All(checks), Some(caller)) => {
+                let decision = self.decide(caller, checks)?;
+                self.or_in_shadow(decision, caller, checks)?
+            }
             (_, _) => self.plain(Verdict::Deny),
         };
         let permit =
             (decision.verdict == Verdict::Allow).then(|| Permit::new(caller.cloned(), self.version()));
         Ok((decision, permit))
+    }
+
+    /// Whether anything is in shadow mode.
+    pub fn has_shadow(&self) -> bool {
+        self.snapshot.people.find(&Principal::shadow()).is_some_and(|(_, shadow)| !shadow.granted.is_empty())
+    }
+
+    /// The caller as shadow mode decides about it. Not one whose credential is for less, or who acts for
+    /// somebody: no shadow makes either more than it is.
+    fn in_shadow(&self, caller: &Caller) -> Option<Caller> {
+        if caller.is_scoped() || caller.actor.is_some() || !self.has_shadow() {
+            return None;
+        }
+        let mut shadowed = caller.clone();
+        shadowed.asserted_groups.push(Principal::shadow());
+        Some(shadowed)
+    }
+
+    /// A deny becomes an allow where everything that is missing lies in shadow. What was missing stays known.
+    fn or_in_shadow(
+        &self,
+        decision: Decision,
+        caller: &Caller,
+        checks: &[Check],
+    ) -> Result<Decision, Unavailable> {
+        if decision.verdict == Verdict::Allow {
+            return Ok(decision);
+        }
+        let Some(shadowed) = self.in_shadow(caller) else { return Ok(decision) };
+        let mut passed = self.decide(&shadowed, checks)?;
+        if passed.verdict == Verdict::Deny {
+            return Ok(decision);
+        }
+        for check in checks {
+            if !self.allows(caller, check.clone())? {
+                passed.shadowed.push(check.clone());
+            }
+        }
+        Ok(passed)
+    }
+
+    /// As [`allows`](Self::allows), with what shadow mode lets pass.
+    pub fn passes(&self, caller: &Caller, check: Check) -> Result<Passage, Unavailable> {
+        if self.allows(caller, check.clone())? {
+            return Ok(Passage::Allowed);
+        }
+        match self.in_shadow(caller) {
+            Some(shadowed) if self.allows(&shadowed, check)? => Ok(Passage::Shadowed),
+            _ => Ok(Passage::Denied),
+        }
+    }
+
+    /// The experiments in shadow mode now.
+    pub fn shadowed_experiments(&self) -> Vec<ExperimentId> {
+        let snapshot = &self.snapshot;
+        let Some((_, shadow)) = snapshot.people.find(&Principal::shadow()) else { return Vec::new() };
+        let named = shadow.granted.iter().filter_map(|index| snapshot.rows.names.name(*index));
+        let shadow = Subject::new(snapshot.people.find(&Principal::shadow()).map(|(index, _)| index).into_iter().collect(), false);
+        named
+            .filter(|securable| {
+                snapshot.effective_of(&shadow, securable, self.now).has(Privilege::ExperimentView)
+            })
+            .filter_map(|securable| ExperimentId::parse(&securable.id).ok())
+            .collect()
     }
 
     /// Everything that a caller may do to a securable.
@@ -132,9 +210,11 @@ impl View {
         caller.scopes.is_none() || self.scope_of(caller, &check.securable).has(check.privilege)
     }
 
-    /// Which experiments a caller has `privilege` on, if grants alone can tell.
+    /// Which experiments a caller has `privilege` on, if grants alone can tell; those in shadow among them.
     pub fn listed(&self, caller: &Caller, privilege: Privilege) -> Result<Listed, Unavailable> {
         let snapshot = &self.snapshot;
+        let shadowed = self.in_shadow(caller);
+        let caller = shadowed.as_ref().unwrap_or(caller);
         let subject = snapshot.subject_of(caller);
         let people = subject.identities.iter().filter_map(|identity| snapshot.people.get(*identity));
         let mut granted: Vec<u32> = people.flat_map(|person| person.granted.iter().copied()).collect();
@@ -202,7 +282,7 @@ impl View {
 
     fn plain(&self, verdict: Verdict) -> Decision {
         let deciding: Vec<GrantId> = Vec::new();
-        Decision { verdict, deciding, refused: None, policy_version: self.version() }
+        Decision { verdict, deciding, refused: None, shadowed: Vec::new(), policy_version: self.version() }
     }
 }
 

@@ -19,6 +19,7 @@ mod query;
 mod retention;
 mod review;
 mod rows;
+mod shadowed;
 mod sightings;
 mod subjects;
 
@@ -41,6 +42,7 @@ pub use query::{AuditCursor, AuditEntry, AuditPage, AuditQuery, MalformedCursor,
 pub use retention::Removal;
 pub use review::{DayCount, FirstAddress, GrantUse};
 pub use rows::{IndexRow, RowBody};
+pub use shadowed::Shadowed;
 pub use sightings::{Level, Reader, ReadersOf};
 pub use subjects::Subject;
 

@@ -117,6 +117,16 @@ pub(super) async fn write(
 ) -> Result<Written, StoreError> {
     let grant = canonical(grant)?;
     principals::ensure(policy, &grant.principal, by, now).await?;
+    put(policy, grant, by, now).await
+}
+
+/// Writes a grant in its canonical form, to a principal that is known or is none that can be.
+pub(super) async fn put(
+    policy: &mut PolicyTransaction,
+    grant: NewGrant,
+    by: &str,
+    now: UnixMillis,
+) -> Result<Written, StoreError> {
     let is_owner = grant.privilege == Given::OWNER.as_str();
     let mut replaced = if is_owner { remove_other_owner(policy, &grant).await? } else { None };
     let written = |id, grant| Grant { id: GrantId(id), grant, granted_by: by.to_owned(), granted_at: now };

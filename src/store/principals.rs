@@ -129,6 +129,11 @@ pub(super) async fn ensure_all(
 ) -> Result<usize, StoreError> {
     let mut unsure: Vec<&Principal> = Vec::new();
     for principal in principals {
+        if principal.is_reserved() {
+            return Err(StoreError::Refused(format!(
+                "`{principal}` is reserved for shadow mode: it can have no grants, groups or credentials"
+            )));
+        }
         if policy.known.insert(principal.clone()) {
             unsure.push(principal);
         }

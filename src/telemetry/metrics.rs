@@ -22,6 +22,11 @@ pub struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShadowedLabels {
+    operation: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
     pub limit: &'static str,
 }
@@ -67,6 +72,8 @@ pub struct Metrics {
     pub audit_mirror_lag: Gauge,
     pub break_glass: Counter,
     limited: Family<LimitLabels, Counter>,
+    pub shadow_experiments: Gauge,
+    shadowed: Family<ShadowedLabels, Counter>,
     connections: Gauge,
     turned_away: Family<TurnedLabels, Counter>,
     tls_certificate_until: Gauge,
@@ -98,6 +105,8 @@ impl Default for Metrics {
             audit_mirror_lag: Gauge::default(),
             break_glass: Counter::default(),
             limited: Family::default(),
+            shadow_experiments: Gauge::default(),
+            shadowed: Family::default(),
             connections: Gauge::default(),
             turned_away: Family::default(),
             tls_certificate_until: Gauge::default(),
@@ -156,6 +165,16 @@ impl Default for Metrics {
             metrics.break_glass.clone(),
         );
         registry.register("limited", "Calls refused by a limit on use", metrics.limited.clone());
+        registry.register(
+            "shadow_experiments",
+            "Experiments in shadow mode",
+            metrics.shadow_experiments.clone(),
+        );
+        registry.register(
+            "shadowed",
+            "Calls whose caller lacks something that shadow mode let pass",
+            metrics.shadowed.clone(),
+        );
         registry.register("connections", "Connections that are open", metrics.connections.clone());
         registry.register(
             "connections_turned_away",
@@ -202,6 +221,11 @@ impl Metrics {
         }
         self.calls.get_or_create(&labels).inc();
         self.call_seconds.observe(duration.as_secs_f64());
+    }
+
+    /// Shadow mode let a call pass, or its answer show more.
+    pub fn shadowed(&self, operation: &str) {
+        self.shadowed.get_or_create(&ShadowedLabels { operation: operation.to_owned() }).inc();
     }
 
     /// A call was refused by the limit of this name.

@@ -41,6 +41,7 @@ fn event() -> Event {
         listed_trace_ids: vec!["tr-2".into()],
         question: Default::default(),
         claimed: None,
+        shadowed: Vec::new(),
         repeated: None,
         policy_change: None,
     }

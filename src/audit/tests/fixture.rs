@@ -47,6 +47,7 @@ pub fn event(number: usize) -> Event {
         listed_trace_ids: Vec::new(),
         question: Default::default(),
         claimed: None,
+        shadowed: Vec::new(),
         repeated: None,
         policy_change: None,
     }

@@ -4,7 +4,7 @@ use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text
 use super::contract::{Contract, Parameter, optional, required};
 use super::{
     access_requests, access_reviews, audit, audit_review, audit_seen, break_glass, checkpoints, explain,
-    grants, limits, policy, principals, secrets, sessions, tokens,
+    grants, limits, policy, principals, secrets, sessions, shadow, tokens,
 };
 use crate::access::NewGrant;
 use crate::http::mlflow_auth;
@@ -255,6 +255,21 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
             Contract::answering::<access_reviews::Reviewed>("Says that a grant is right, or withdraws it.")
                 .body::<access_reviews::Decide>()
                 .also(&[409])
+        }
+        "tracegate.shadow.list" => {
+            Contract::answering::<shadow::Shown>("Experiments in shadow mode, where what policy denies passes.")
+        }
+        "tracegate.shadow.start" => {
+            Contract::answering::<shadow::Changed>("Puts experiments in shadow mode, for days.")
+                .body::<shadow::Wanted>()
+        }
+        "tracegate.shadow.end" => Contract::answering::<shadow::Changed>("Ends shadow mode.")
+            .query(vec![optional("experiment", Text, "Of this experiment (id); of all if left out.")]),
+        "tracegate.shadow.report" => {
+            Contract::answering::<shadow::Report>("Who would be denied what without shadow mode.").query(vec![
+                optional("experiment", Text, "On this experiment (id); all if left out."),
+                SINCE,
+            ])
         }
         "tracegate.limit.list" => Contract::answering::<limits::Shown>("Limits, with what is used of them.")
             .query(vec![

@@ -204,9 +204,10 @@ impl Difference {
     }
 }
 
-/// The grant that makes administrators what they are: no file can name it and none can remove it.
+/// The grant that makes administrators what they are, and those of shadow mode: no file can name them and none
+/// can remove them.
 pub(super) fn is_built_in(rule: &Rule) -> bool {
-    rule.id == GrantId(0)
+    rule.id == GrantId(0) || rule.principal.is_reserved()
 }
 
 fn key(securable: &Securable, principal: &Principal, privilege: &str, effect: Effect) -> Key {

@@ -66,6 +66,10 @@ impl AuditIndex {
                 .bind(before.0.div_euclid(DAY_MS))
                 .execute(&mut *transaction)
                 .await?;
+            sqlx::query("DELETE FROM audit_shadowed WHERE hour < $1")
+                .bind(before.0.div_euclid(super::shadowed::HOUR_MS))
+                .execute(&mut *transaction)
+                .await?;
             sqlx::query("DELETE FROM audit_addresses WHERE first_ms < $1")
                 .bind(before.0)
                 .execute(&mut *transaction)

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::columns::{Column, Table, text};
+use super::shadowed::HOUR_MS;
 use super::{Level, record_id};
 use crate::access::{Event, EventKind, Sight, Verdict};
 use crate::clock::UnixMillis;
@@ -47,6 +48,8 @@ pub struct Batch {
     addresses: BTreeMap<(String, String), (i64, i64)>,
     grants: BTreeMap<i64, Uses>,
     days: BTreeMap<(i64, String, String, String, &'static str), i64>,
+    /// By hour, and what [`Shadowed`](super::Shadowed) tells.
+    shadowed: BTreeMap<(i64, [String; 5], bool), Uses>,
 }
 
 impl Batch {
@@ -106,6 +109,7 @@ impl Batch {
             addresses: BTreeMap::new(),
             grants: BTreeMap::new(),
             days: BTreeMap::new(),
+            shadowed: BTreeMap::new(),
         };
         for record in records {
             match &record.body {
@@ -193,6 +197,17 @@ impl Batch {
             uses.last = uses.last.max(time);
             uses.times += 1;
         }
+        for missing in &event.shadowed {
+            let nobody = event.proof.as_deref().is_some_and(|proof| proof.starts_with("anonymous:"));
+            let address = event.request.source_address.as_deref().filter(|_| nobody).unwrap_or_default();
+            let principal = event.principal.as_deref().unwrap_or_default();
+            let key = [&missing.securable, principal, address, &event.operation, &missing.privilege].map(text);
+            let uses = self.shadowed.entry((time.div_euclid(HOUR_MS), key, missing.narrows));
+            let uses = uses.or_insert(Uses { first: time, last: time, times: 0 });
+            uses.first = uses.first.min(time);
+            uses.last = uses.last.max(time);
+            uses.times += 1;
+        }
         let nothing = String::new();
         let named: Vec<&String> =
             if securables.is_empty() { vec![&nothing] } else { securables.iter().collect() };
@@ -254,6 +269,36 @@ impl Batch {
             }
             row[5].number(*calls);
         }
+        let mut shadowed = Table::new(
+            "audit_shadowed",
+            &[
+                "hour", "securable", "principal", "address", "operation", "privilege", "narrows", "calls", "first_ms",
+                "last_ms",
+            ],
+            [
+                Column::numbers(),
+                Column::texts(),
+                Column::texts(),
+                Column::texts(),
+                Column::texts(),
+                Column::texts(),
+                Column::numbers(),
+                Column::numbers(),
+                Column::numbers(),
+                Column::numbers(),
+            ],
+        );
+        for ((hour, key, narrows), uses) in &self.shadowed {
+            let row = shadowed.row();
+            row[0].number(*hour);
+            for (column, text) in row[1..6].iter_mut().zip(key) {
+                column.text(text);
+            }
+            row[6].number((*narrows).into());
+            row[7].number(uses.times);
+            row[8].number(uses.first);
+            row[9].number(uses.last);
+        }
         let mut tables = vec![
             (self.events, ""),
             (self.trace_ids, ""),
@@ -274,6 +319,13 @@ impl Batch {
                 "ON CONFLICT (day, principal, securable, operation, decision) DO UPDATE SET calls = audit_days.calls + excluded.calls",
             ),
         ];
+        tables.push((
+            shadowed,
+            "ON CONFLICT (hour, securable, principal, address, operation, privilege, narrows) DO UPDATE SET \
+             calls = audit_shadowed.calls + excluded.calls, \
+             first_ms = CASE WHEN excluded.first_ms < audit_shadowed.first_ms THEN excluded.first_ms ELSE audit_shadowed.first_ms END, \
+             last_ms = CASE WHEN excluded.last_ms > audit_shadowed.last_ms THEN excluded.last_ms ELSE audit_shadowed.last_ms END",
+        ));
         tables.retain(|(table, _)| table.rows() > 0);
         tables
     }

@@ -52,6 +52,7 @@ fn event(seq: u64) -> Event {
         listed_trace_ids: Vec::new(),
         question: Default::default(),
         claimed: None,
+        shadowed: Vec::new(),
         repeated: None,
         policy_change: None,
     }

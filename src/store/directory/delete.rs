@@ -53,8 +53,9 @@ impl Store {
 
 /// The two groups that Tracegate itself knows stay under their names.
 pub(super) fn refuse_built_in(principal: &Principal) -> Result<(), StoreError> {
-    let built_in = principal.kind == PrincipalKind::Group
-        && [Principal::ADMINS, Principal::USERS].contains(&principal.name.as_str());
+    let built_in = principal.is_reserved()
+        || principal.kind == PrincipalKind::Group
+            && [Principal::ADMINS, Principal::USERS].contains(&principal.name.as_str());
     match built_in {
         true => Err(StoreError::Refused(format!(
             "`{principal}` is always there: it can neither be deleted nor get another name"

@@ -21,6 +21,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         super::delete::refuse_built_in(from)?;
+        super::delete::refuse_built_in(to)?;
         if from.kind != PrincipalKind::Group || to.kind != PrincipalKind::Group {
             return Err(StoreError::NotAGroup(from.to_string()));
         }
