@@ -82,6 +82,9 @@ mod scim;
 #[path = "integration/secrets_in_logs.rs"]
 mod secrets_in_logs;
 #[cfg(test)]
+#[path = "integration/shadow.rs"]
+mod shadow;
+#[cfg(test)]
 #[path = "integration/tls.rs"]
 mod tls;
 #[cfg(test)]

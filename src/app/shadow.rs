@@ -21,7 +21,11 @@ impl App {
         loop {
             if let Ok(count @ 1..) = self.note_shadows() {
                 let anonymous = self.config.policy.shadow_anonymous;
-                tracing::warn!(experiments = count, anonymous, "experiments are in shadow mode: what policy denies there passes");
+                tracing::warn!(
+                    experiments = count,
+                    anonymous,
+                    "experiments are in shadow mode: what policy denies there passes"
+                );
             }
             tokio::time::sleep(DAY).await;
         }

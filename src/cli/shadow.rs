@@ -57,7 +57,15 @@ pub(super) enum ShadowCommand {
 
 const SHADOWS: [&str; 5] = ["experiment", "until_ms", "set_by", "since_ms", "reason"];
 const ROWS: [&str; 9] = [
-    "securable", "principal", "address", "operation", "privilege", "narrows", "calls", "first_ms", "last_ms",
+    "securable",
+    "principal",
+    "address",
+    "operation",
+    "privilege",
+    "narrows",
+    "calls",
+    "first_ms",
+    "last_ms",
 ];
 
 pub(super) fn run(command: ShadowCommand) -> anyhow::Result<()> {

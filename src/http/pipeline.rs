@@ -86,11 +86,16 @@ async fn answer(
                     reply.headers.set("x-tracegate-shadow", "lacks-privileges");
                 }
                 match trail.complete(reply).await {
-                Ok(reply) => reply,
-                Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
+                    Ok(reply) => reply,
+                    Err(error) => Refusal::from(error).into_reply(&decision_id, shape),
                 }
             }
             Err(refusal) => {
+                let refusal = match refusal {
+                    // What shadow mode does not let pass, credentials may: they are what is missing first.
+                    Refusal::Denied(_) | Refusal::NotFound(_) if trail.is_anonymous() => no_credentials(),
+                    refusal => refusal,
+                };
                 let reason = refusal.to_string();
                 let reason = without_secrets(&reason);
                 tracing::info!(decision_id, status = refusal.status(), %reason, "refused");
@@ -250,11 +255,7 @@ async fn run(
         caller => caller,
     };
     let Some(caller) = &caller else {
-        return Err(Refusal::Unauthenticated(
-            "no credentials were sent; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
-             MLFLOW_TRACKING_TOKEN, or an `Authorization` header on the exporter"
-                .to_owned(),
-        ));
+        return Err(no_credentials());
     };
     if operation.access == Access::Refused {
         return Err(Refusal::NotOffered(format!(
@@ -370,6 +371,14 @@ async fn whole_if_small(body: Body) -> Result<Body, Refusal> {
         }
         other => Ok(other),
     }
+}
+
+fn no_credentials() -> Refusal {
+    Refusal::Unauthenticated(
+        "no credentials were sent; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or \
+         MLFLOW_TRACKING_TOKEN, or an `Authorization` header on the exporter"
+            .to_owned(),
+    )
 }
 
 /// Whether a caller without credentials goes on, to what shadow mode lets pass and nothing else.

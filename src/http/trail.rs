@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::access::{
-    AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Missing, Outcome, PolicyChange,
-    Principal, RequestContext, Securable, Sight, TraceId, Verdict,
+    AuditError, Caller, Decision, DecisionId, Durability, Event, EventId, EventKind, Missing, Outcome,
+    PolicyChange, Principal, RequestContext, Securable, Sight, TraceId, Verdict,
 };
 use crate::app::App;
 use crate::identity::without_secrets;
@@ -145,6 +145,11 @@ impl Trail {
     pub fn lacks_credentials(&mut self) {
         let securable = Securable::workspace().to_string();
         self.shadowed([Missing { securable, privilege: "authenticate".to_owned(), narrows: false }]);
+    }
+
+    /// Whether it is of a caller without credentials that shadow mode decides about.
+    pub fn is_anonymous(&self) -> bool {
+        self.anonymous
     }
 
     pub fn is_shadowed(&self) -> bool {

@@ -110,7 +110,8 @@ impl Snapshot {
 
     fn groups_alone(&self, groups: &[Principal]) -> Subject<'_> {
         let known = groups.iter().filter_map(|group| self.people.find(group));
-        let mut identities: Vec<u32> = known.flat_map(|(_, group)| group.identities.iter().copied()).collect();
+        let mut identities: Vec<u32> =
+            known.flat_map(|(_, group)| group.identities.iter().copied()).collect();
         identities.sort_unstable();
         identities.dedup();
         Subject::new(identities, false)

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use super::Unavailable;
+use super::decide::Subject;
 use super::levels::PrivilegeSet;
 use super::permit::{Permit, Requirement};
 use super::question::{Answer, Question};
-use super::decide::Subject;
 use super::snapshot::Snapshot;
 use super::watch::Watch;
 use crate::access::{
-    Caller, Check, Decision, Effect, ExperimentId, GrantId, Principal, Privilege, Securable, SecurableKind, Verdict,
+    Caller, Check, Decision, Effect, ExperimentId, GrantId, Principal, Privilege, Securable, SecurableKind,
+    Verdict,
 };
 use crate::clock::UnixMillis;
 
@@ -178,7 +179,10 @@ impl View {
         let snapshot = &self.snapshot;
         let Some((_, shadow)) = snapshot.people.find(&Principal::shadow()) else { return Vec::new() };
         let named = shadow.granted.iter().filter_map(|index| snapshot.rows.names.name(*index));
-        let shadow = Subject::new(snapshot.people.find(&Principal::shadow()).map(|(index, _)| index).into_iter().collect(), false);
+        let shadow = Subject::new(
+            snapshot.people.find(&Principal::shadow()).map(|(index, _)| index).into_iter().collect(),
+            false,
+        );
         named
             .filter(|securable| {
                 snapshot.effective_of(&shadow, securable, self.now).has(Privilege::ExperimentView)

@@ -120,8 +120,24 @@ pub(super) async fn ensure(
     Ok(ensure_all(policy, [principal].into_iter(), by, now).await? == 1)
 }
 
-/// Makes all of them known, and answers how many were not.
+/// Makes all of them known, and answers how many were not. Not those that shadow mode keeps for itself.
 pub(super) async fn ensure_all(
+    policy: &mut PolicyTransaction,
+    principals: impl Iterator<Item = &Principal>,
+    by: &str,
+    now: UnixMillis,
+) -> Result<usize, StoreError> {
+    let principals: Vec<&Principal> = principals.collect();
+    if let Some(reserved) = principals.iter().find(|principal| principal.is_reserved()) {
+        return Err(StoreError::Refused(format!(
+            "`{reserved}` is reserved for shadow mode: it can have no grants, groups or credentials"
+        )));
+    }
+    enter_all(policy, principals.into_iter(), by, now).await
+}
+
+/// As [`ensure_all`], whoever they are.
+pub(super) async fn enter_all(
     policy: &mut PolicyTransaction,
     principals: impl Iterator<Item = &Principal>,
     by: &str,
@@ -129,11 +145,6 @@ pub(super) async fn ensure_all(
 ) -> Result<usize, StoreError> {
     let mut unsure: Vec<&Principal> = Vec::new();
     for principal in principals {
-        if principal.is_reserved() {
-            return Err(StoreError::Refused(format!(
-                "`{principal}` is reserved for shadow mode: it can have no grants, groups or credentials"
-            )));
-        }
         if policy.known.insert(principal.clone()) {
             unsure.push(principal);
         }

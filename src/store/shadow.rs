@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use super::change::Change;
 use super::error::StoreError;
-use super::{Store, grants};
+use super::{Store, grants, principals};
 use crate::access::{Effect, Grant, NewGrant, Principal, Securable};
 use crate::clock::UnixMillis;
 
@@ -53,6 +53,7 @@ impl Store {
         now: UnixMillis,
     ) -> Result<Change, StoreError> {
         let mut policy = self.begin_policy().await?;
+        principals::enter_all(&mut policy, [&Principal::shadow()].into_iter(), by, now).await?;
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for experiment in experiments {
             for privilege in PASSES {
@@ -91,7 +92,9 @@ impl Store {
             let securable: String = row.try_get("securable")?;
             if experiments.is_none_or(|some| some.iter().any(|one| one.to_string() == securable)) {
                 let removed = grants::remove(&mut policy, crate::access::GrantId(row.try_get("id")?)).await?;
-                before.extend(removed.filter(|grant| grant.grant.privilege == PASSES[0]).as_ref().and_then(Shadow::of));
+                before.extend(
+                    removed.filter(|grant| grant.grant.privilege == PASSES[0]).as_ref().and_then(Shadow::of),
+                );
             }
         }
         if !policy.has_edits() {

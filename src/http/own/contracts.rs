@@ -256,9 +256,9 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
                 .body::<access_reviews::Decide>()
                 .also(&[409])
         }
-        "tracegate.shadow.list" => {
-            Contract::answering::<shadow::Shown>("Experiments in shadow mode, where what policy denies passes.")
-        }
+        "tracegate.shadow.list" => Contract::answering::<shadow::Shown>(
+            "Experiments in shadow mode, where what policy denies passes.",
+        ),
         "tracegate.shadow.start" => {
             Contract::answering::<shadow::Changed>("Puts experiments in shadow mode, for days.")
                 .body::<shadow::Wanted>()
@@ -266,10 +266,8 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
         "tracegate.shadow.end" => Contract::answering::<shadow::Changed>("Ends shadow mode.")
             .query(vec![optional("experiment", Text, "Of this experiment (id); of all if left out.")]),
         "tracegate.shadow.report" => {
-            Contract::answering::<shadow::Report>("Who would be denied what without shadow mode.").query(vec![
-                optional("experiment", Text, "On this experiment (id); all if left out."),
-                SINCE,
-            ])
+            Contract::answering::<shadow::Report>("Who would be denied what without shadow mode.")
+                .query(vec![optional("experiment", Text, "On this experiment (id); all if left out."), SINCE])
         }
         "tracegate.limit.list" => Contract::answering::<limits::Shown>("Limits, with what is used of them.")
             .query(vec![

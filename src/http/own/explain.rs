@@ -96,6 +96,9 @@ struct OfOne {
     privilege: Privilege,
     on: Securable,
     deciding_grants: Vec<Grant>,
+    /// Whether the experiment is in shadow mode: what is denied here passes there, and is noted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    in_shadow: bool,
 }
 
 #[derive(serde::Serialize, schemars::JsonSchema)]
@@ -141,7 +144,9 @@ async fn explained(call: &Call<'_>, principal: Principal, check: Check) -> Resul
         call.app.owners.experiment(call.app, call.backend, &ExperimentId::parse(&on.id)?).await?;
     }
     let asked = as_caller(call, principal);
-    let explanation = call.view()?.explain(&asked, &check)?;
+    let view = call.view()?;
+    let explanation = view.explain(&asked, &check)?;
+    let in_shadow = view.shadowed_experiments().iter().any(|id| Securable::experiment(id) == check.securable);
     let deciding = call.app.store.grants_by_id(&explanation.deciding).await?;
     Ok(OfOne {
         explanation,
@@ -149,6 +154,7 @@ async fn explained(call: &Call<'_>, principal: Principal, check: Check) -> Resul
         privilege: check.privilege,
         on: check.securable,
         deciding_grants: deciding,
+        in_shadow,
     })
 }
 

@@ -98,7 +98,13 @@ pub(super) async fn start(call: &mut Call<'_>, trail: &Trail) -> Result<Changed,
     let by = call.caller.principal.to_string();
     let change = call.app.store.begin_shadow(&experiments, reason, until, &by, now).await?;
     settle(call.app, trail, change).await?;
-    tracing::warn!(by, reason, experiments = experiments.len(), days = wanted.days, "experiments are in shadow mode");
+    tracing::warn!(
+        by,
+        reason,
+        experiments = experiments.len(),
+        days = wanted.days,
+        "experiments are in shadow mode"
+    );
     changed(call).await
 }
 

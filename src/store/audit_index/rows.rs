@@ -201,7 +201,8 @@ impl Batch {
             let nobody = event.proof.as_deref().is_some_and(|proof| proof.starts_with("anonymous:"));
             let address = event.request.source_address.as_deref().filter(|_| nobody).unwrap_or_default();
             let principal = event.principal.as_deref().unwrap_or_default();
-            let key = [&missing.securable, principal, address, &event.operation, &missing.privilege].map(text);
+            let key =
+                [&missing.securable, principal, address, &event.operation, &missing.privilege].map(text);
             let uses = self.shadowed.entry((time.div_euclid(HOUR_MS), key, missing.narrows));
             let uses = uses.or_insert(Uses { first: time, last: time, times: 0 });
             uses.first = uses.first.min(time);
@@ -272,7 +273,15 @@ impl Batch {
         let mut shadowed = Table::new(
             "audit_shadowed",
             &[
-                "hour", "securable", "principal", "address", "operation", "privilege", "narrows", "calls", "first_ms",
+                "hour",
+                "securable",
+                "principal",
+                "address",
+                "operation",
+                "privilege",
+                "narrows",
+                "calls",
+                "first_ms",
                 "last_ms",
             ],
             [

@@ -51,16 +51,18 @@ impl AuditIndex {
         });
         Ok(found
             .into_iter()
-            .map(|(principal, address, operation, securable, privilege, narrows, calls, first, last)| Shadowed {
-                principal,
-                address: Some(address).filter(|address| !address.is_empty()),
-                operation,
-                securable,
-                privilege,
-                narrows: narrows != 0,
-                calls,
-                first: UnixMillis(first),
-                last: UnixMillis(last),
+            .map(|(principal, address, operation, securable, privilege, narrows, calls, first, last)| {
+                Shadowed {
+                    principal,
+                    address: Some(address).filter(|address| !address.is_empty()),
+                    operation,
+                    securable,
+                    privilege,
+                    narrows: narrows != 0,
+                    calls,
+                    first: UnixMillis(first),
+                    last: UnixMillis(last),
+                }
             })
             .collect())
     }
