@@ -18,6 +18,11 @@ pub struct ServerConfig {
     pub public_url: Option<String>,
     /// How long a stop waits for calls in flight, in seconds.
     pub shutdown_seconds: u64,
+    /// A TOML file with keys, instead of those in the database, for the purposes that it names. It is read again
+    /// when it changes. `docs/KEYS.md` shows one.
+    pub keys_file: Option<PathBuf>,
+    /// How long a new key is known to all replicas before it is used, in seconds.
+    pub key_overlap_seconds: u64,
 }
 
 impl Default for ServerConfig {
@@ -28,6 +33,8 @@ impl Default for ServerConfig {
             workers: None,
             public_url: None,
             shutdown_seconds: 30,
+            keys_file: None,
+            key_overlap_seconds: 60,
         }
     }
 }
@@ -52,6 +59,9 @@ impl ServerConfig {
         }
         if self.workers == Some(0) {
             problems.push("`server.workers` is 0: expected at least 1".to_owned());
+        }
+        if self.key_overlap_seconds > 86_400 {
+            problems.push("`server.key_overlap_seconds` is over 86400, a day".to_owned());
         }
     }
 }

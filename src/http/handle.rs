@@ -87,7 +87,7 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
             Ok(After::Nothing)
         }
         Handling::Page => {
-            pages::open(call)?;
+            pages::open(call).await?;
             Ok(After::Page)
         }
         Handling::TracePage => traces::search(call),

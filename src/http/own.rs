@@ -13,6 +13,7 @@ mod contract;
 mod contracts;
 mod explain;
 mod grants;
+mod keys;
 mod limits;
 mod openapi;
 mod policy;
@@ -93,6 +94,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.access_request.withdraw" => answered(&access_requests::withdraw(call, trail).await?),
         "tracegate.access_review.list" => answered(&access_reviews::list(call).await?),
         "tracegate.access_review.decide" => answered(&access_reviews::decide(call, trail).await?),
+        "tracegate.key.list" => answered(&keys::list(call).await?),
+        "tracegate.key.rotate" => answered(&keys::rotate(call, trail).await?),
+        "tracegate.key.retire" => answered(&keys::retire(call, trail).await?),
         "tracegate.limit.list" => answered(&limits::list(call).await?),
         "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
         "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),

@@ -56,6 +56,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(Arc::clone(&app).keep_subjects()),
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
         tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
+        tokio::spawn(Arc::clone(&app.keys).keep_fresh()),
     ];
     Ok(Running { address, server, app, upkeep })
 }
