@@ -119,7 +119,8 @@ impl App {
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
         let keys = Keys::open(store.clone(), Arc::clone(&clock), config.server.keys_file.as_deref()).await?;
         let identity =
-            Identity::with_keys(&config.identity, Arc::clone(&keys), store.clone(), Arc::clone(&clock)).await?;
+            Identity::with_keys(&config.identity, Arc::clone(&keys), store.clone(), Arc::clone(&clock))
+                .await?;
         let identity = identity.at(config.server.public_url.as_deref());
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {

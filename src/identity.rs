@@ -92,13 +92,8 @@ impl Identity {
             }
         }
         let cache = config.token_cache_seconds;
-        let tokens = tokens::Tokens::new(
-            Arc::clone(&keys),
-            store.clone(),
-            clock.clone(),
-            cache,
-            federation.ids(),
-        );
+        let tokens =
+            tokens::Tokens::new(Arc::clone(&keys), store.clone(), clock.clone(), cache, federation.ids());
         let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
         let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
         if issuers.len() > 1 {

@@ -172,8 +172,7 @@ impl Keys {
     fn file_now(&self, known: Option<Arc<ReadFile>>) -> Option<Arc<ReadFile>> {
         let path = self.path.as_deref()?;
         let read = KeysText::read(path).map_err(|problem| file_error(path, problem));
-        let unchanged =
-            |text: &KeysText| known.as_ref().is_some_and(|known| known.digest == text.digest());
+        let unchanged = |text: &KeysText| known.as_ref().is_some_and(|known| known.digest == text.digest());
         let read = match read {
             Ok(text) if unchanged(&text) => Ok(known.clone()),
             Ok(text) => parsed(path, &text).map(|file| Some(Arc::new(file))),
@@ -238,9 +237,7 @@ async fn ensured(
     store.keys().await
 }
 
-fn all<const N: usize>(
-    rings: [Result<Arc<Ring>, KeysError>; N],
-) -> Result<[Arc<Ring>; N], KeysError> {
+fn all<const N: usize>(rings: [Result<Arc<Ring>, KeysError>; N]) -> Result<[Arc<Ring>; N], KeysError> {
     let rings: Vec<Arc<Ring>> = rings.into_iter().collect::<Result<_, _>>()?;
     rings.try_into().map_err(|_| KeysError::None("a purpose"))
 }

@@ -74,7 +74,9 @@ impl KeysText {
         let written: BTreeMap<String, Written> = toml::from_str(self.text.expose()).map_err(|error| {
             let before = error.span().map_or(0, |span| span.start);
             let line = self.text.expose().bytes().take(before).filter(|byte| *byte == b'\n').count() + 1;
-            format!("line {line} is not as `[token]`, `active = \"ID\"`, `[token.keys]`, `ID = \"BASE64\"` are")
+            format!(
+                "line {line} is not as `[token]`, `active = \"ID\"`, `[token.keys]`, `ID = \"BASE64\"` are"
+            )
         })?;
         let (mut file, mut seen) = (KeysFile::default(), HashSet::new());
         for (purpose, written) in written {
@@ -125,8 +127,7 @@ fn checked(purpose: &str, written: Written, seen: &mut HashSet<[u8; 32]>) -> Res
 /// Ids stand before what is sealed, and must not be taken for those of the database.
 fn is_id(id: &str) -> bool {
     let letters = id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    let of_database =
-        id.strip_prefix('k').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
+    let of_database = id.strip_prefix('k').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
     (1..=LONGEST_ID).contains(&id.len()) && letters && !of_database
 }
 

@@ -217,7 +217,8 @@ pub(super) fn wanted(call: &Call<'_>, default: usize) -> Result<usize, Refusal> 
 
 fn position(call: &Call<'_>, position: Position) -> Result<String, Refusal> {
     let content = serde_json::to_vec(&position).map_err(|error| Refusal::Internal(error.to_string()))?;
-    let sealed = call.app.keys.ring(Purpose::Sealing).seal(call.app.clock.now(), &call.page_context, &content);
+    let sealed =
+        call.app.keys.ring(Purpose::Sealing).seal(call.app.clock.now(), &call.page_context, &content);
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 

@@ -259,8 +259,7 @@ impl Browsers {
         if old.is_empty() || !self.keys.ring(Purpose::SessionTokens).is_outdated(now, old) {
             return;
         }
-        let (ring, context) =
-            (self.keys.ring_for(Purpose::SessionTokens, old).await, sealed_for(&record.id));
+        let (ring, context) = (self.keys.ring_for(Purpose::SessionTokens, old).await, sealed_for(&record.id));
         let Ok(content) = ring.open(&context, old) else { return };
         let Some(new) = ring.seal(now, &context, &content).ok().filter(|_| ring.is_outdated(now, old)) else {
             return;

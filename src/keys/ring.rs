@@ -34,11 +34,7 @@ impl std::fmt::Debug for Ring {
 }
 
 /// The ring of a purpose from what the database and the file have.
-pub(super) fn build(
-    purpose: Purpose,
-    rows: &[KeyRow],
-    file: Option<&ReadFile>,
-) -> Result<Ring, KeysError> {
+pub(super) fn build(purpose: Purpose, rows: &[KeyRow], file: Option<&ReadFile>) -> Result<Ring, KeysError> {
     let in_file = file.and_then(|file| file.of(purpose));
     let mut keys = Vec::new();
     for row in rows.iter().filter(|row| row.purpose == purpose) {
@@ -71,11 +67,8 @@ impl Ring {
     /// With one key, the first.
     #[cfg(test)]
     pub fn of(purpose: Purpose, key: [u8; 32]) -> Self {
-        let key = Key {
-            id: FIRST_KEY.to_owned(),
-            value: SecretKey::from(key),
-            makes_from: Some(UnixMillis(0)),
-        };
+        let key =
+            Key { id: FIRST_KEY.to_owned(), value: SecretKey::from(key), makes_from: Some(UnixMillis(0)) };
         Self { purpose, generation: *key.value.expose(), keys: vec![key] }
     }
 
@@ -91,7 +84,8 @@ impl Ring {
     /// The newest whose time has come. Where the clock is behind all of them, the one that comes first.
     fn active(&self, now: UnixMillis) -> &Key {
         let made_by = self.keys.iter().rev().find(|key| key.makes_from.is_some_and(|from| from <= now));
-        let first = || self.keys.iter().filter(|key| key.makes_from.is_some()).min_by_key(|key| key.makes_from);
+        let first =
+            || self.keys.iter().filter(|key| key.makes_from.is_some()).min_by_key(|key| key.makes_from);
         made_by.or_else(first).unwrap_or(&self.keys[0])
     }
 

@@ -133,17 +133,18 @@ impl Store {
         hashes: &[KeyedHash],
     ) -> Result<Option<(ClientSecretRecord, KeyedHash)>, StoreError> {
         let [a, b, c, d, e, f, g, h] = rows::asked(hashes)?;
-        let found = sqlx::query(select_secrets!("WHERE client_secrets.hash IN ($1, $2, $3, $4, $5, $6, $7, $8)"))
-            .bind(a)
-            .bind(b)
-            .bind(c)
-            .bind(d)
-            .bind(e)
-            .bind(f)
-            .bind(g)
-            .bind(h)
-            .fetch_optional(&self.database.reader)
-            .await?;
+        let found =
+            sqlx::query(select_secrets!("WHERE client_secrets.hash IN ($1, $2, $3, $4, $5, $6, $7, $8)"))
+                .bind(a)
+                .bind(b)
+                .bind(c)
+                .bind(d)
+                .bind(e)
+                .bind(f)
+                .bind(g)
+                .bind(h)
+                .fetch_optional(&self.database.reader)
+                .await?;
         let found = rows::of_hash(found.as_ref(), hashes)?;
         found.map(|(row, hash)| Ok((record(row)?, hash.clone()))).transpose()
     }

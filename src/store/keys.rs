@@ -218,8 +218,8 @@ impl Store {
         let mut policy = self.begin_policy().await?;
         let keys = of_purpose(&mut policy, purpose).await?;
         let position = keys.iter().position(|key| key.id == id);
-        let position = position
-            .ok_or_else(|| StoreError::NotFound(format!("key `{id}` of `{}`", purpose.as_str())))?;
+        let position =
+            position.ok_or_else(|| StoreError::NotFound(format!("key `{id}` of `{}`", purpose.as_str())))?;
         may_retire(&keys, position, how, now)?;
         let before = self.administrators(&mut policy.transaction, now).await?;
         let waiting = dependents::count(&mut policy.transaction, purpose, id, now).await?;
@@ -257,12 +257,7 @@ impl Store {
 }
 
 /// Neither the key that makes, nor one that a replica may still take for it.
-fn may_retire(
-    keys: &[KeyRow],
-    position: usize,
-    how: Retirement,
-    now: UnixMillis,
-) -> Result<(), StoreError> {
+fn may_retire(keys: &[KeyRow], position: usize, how: Retirement, now: UnixMillis) -> Result<(), StoreError> {
     let key = &keys[position];
     let (id, name) = (&key.id, key.purpose.as_str());
     if key.value.is_none() {

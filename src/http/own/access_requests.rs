@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Call, Refusal, Trail, managing, sent_as};
 use crate::access::{Caller, Check, ExperimentId, Grant, PolicyChange, Privilege, Securable, SecurableKind};
 use crate::http::changes::settle;
-use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, RequestFilter, RequestState};
+use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, Purpose, RequestFilter, RequestState};
 use crate::wire::Malformed;
 
 /// A reason that says something, in characters.

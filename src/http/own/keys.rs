@@ -164,7 +164,9 @@ fn purpose(call: &Call<'_>) -> Result<Purpose, Refusal> {
         )
         .into());
     }
-    let known = || Malformed::new("purpose", format!("must be one of {}", Purpose::ALL.map(Purpose::as_str).join(", ")));
+    let known = || {
+        Malformed::new("purpose", format!("must be one of {}", Purpose::ALL.map(Purpose::as_str).join(", ")))
+    };
     Ok(Purpose::parse(text).ok_or_else(known)?)
 }
 

@@ -9,7 +9,6 @@ use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::{Store, rows};
 
-
 macro_rules! in_force {
     ($before:literal, tokens, $after:literal) => {
         concat!($before, " revoked_at_ms IS NULL AND (expires_at_ms IS NULL OR expires_at_ms > $1) ", $after)
@@ -92,7 +91,10 @@ pub(super) async fn end(
             .bind(key)
             .execute(&mut **transaction)
             .await?;
-            (in_force!("UPDATE client_secrets SET revoked_at_ms = $1 WHERE", tokens, "AND hash_key = $2"), key)
+            (
+                in_force!("UPDATE client_secrets SET revoked_at_ms = $1 WHERE", tokens, "AND hash_key = $2"),
+                key,
+            )
         }
         (Purpose::Session, _) => (end_sessions!("AND hash_key = $2"), key),
         (Purpose::SessionTokens, "first") => {
@@ -145,11 +147,10 @@ impl Store {
                 found.insert((purpose, rows::text(&row, "hash_key")?), row.try_get(1)?);
             }
         }
-        let sealed =
-            sqlx::query(in_force!("SELECT sealed_tokens FROM sessions WHERE", sessions, ""))
-                .bind(now.0)
-                .fetch_all(&self.database.reader)
-                .await?;
+        let sealed = sqlx::query(in_force!("SELECT sealed_tokens FROM sessions WHERE", sessions, ""))
+            .bind(now.0)
+            .fetch_all(&self.database.reader)
+            .await?;
         for row in sealed {
             let text = rows::text(&row, "sealed_tokens")?;
             let key = text.split_once('.').map_or(FIRST_KEY, |(id, _)| id).to_owned();
