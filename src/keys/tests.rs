@@ -252,7 +252,7 @@ async fn a_file_that_is_bad_is_refused_and_what_was_known_stays_in_force() {
 #[tokio::test]
 async fn keys_of_the_database_go_on_under_a_file_until_they_are_retired() {
     let world = World::new().await;
-    let old = world.seal(&*world.replica().await);
+    let old = world.seal(&world.replica().await);
     let path = world.directory.path().join("keys.toml");
     std::fs::write(&path, file("a", &[("a", 1)])).unwrap();
     let keys = world.with_file(Some(&path)).await.unwrap();
