@@ -21,9 +21,9 @@ use crate::classify::Manifest;
 use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
+use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
-use crate::seal::Sealer;
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -78,7 +78,7 @@ pub struct App {
     pub audit: Arc<dyn AuditSink>,
     /// The record itself, for queries.
     pub records: Audit,
-    pub sealer: Sealer,
+    pub keys: Arc<Keys>,
     pub metrics: Metrics,
     pub backend: backend::Shared,
     pub owners: owners::Owners,
@@ -118,14 +118,17 @@ impl App {
         let store = Store::open(&config.database, &data_dir).await?.with_issuers(issuers);
         let records =
             Audit::open(&config.audit, config.database.url.as_deref(), &data_dir, Arc::clone(&clock)).await?;
-        let identity = Identity::new(&config.identity, store.clone(), Arc::clone(&clock)).await?;
+        let keys = Keys::open(store.clone(), Arc::clone(&clock), config.server.keys_file.as_deref()).await?;
+        let identity =
+            Identity::with_keys(&config.identity, Arc::clone(&keys), store.clone(), Arc::clone(&clock))
+                .await?;
         let identity = identity.at(config.server.public_url.as_deref(), config.server.speaks_tls());
         let staleness = Duration::from_millis(config.policy.max_staleness_ms);
         let app = Arc::new(Self {
             limits: Limits::new(&config.limits, store.clone(), Arc::clone(&clock)),
             policy: Policy::new(levels, Arc::clone(&clock), staleness, config.policy.casbin_sample),
             audit: records.sink(),
-            sealer: Sealer::new(&store.secret("page-tokens").await?),
+            keys,
             backend: backend::Shared::open(&config, &clock).await?,
             metrics,
             owners: owners::Owners::default(),

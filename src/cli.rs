@@ -12,6 +12,7 @@ mod demo;
 mod demo_seed;
 mod explain;
 mod import;
+mod keys;
 mod limits;
 mod policy;
 mod principal;
@@ -123,6 +124,12 @@ enum Command {
         #[command(subcommand)]
         command: limits::LimitsCommand,
     },
+    /// Show, rotate and retire the keys with which tokens, sessions and page tokens are made
+    #[command(after_help = "Example:\n  tracegate keys rotate token\n  tracegate keys list")]
+    Keys {
+        #[command(subcommand)]
+        command: keys::KeysCommand,
+    },
     /// Bring users, roles and permissions of another server over, with a plan first
     #[command(after_help = "Example:\n  tracegate import mlflow-auth --database sqlite:///basic_auth.db")]
     Import {
@@ -158,6 +165,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Access { command } => access::run(command),
         Command::Shadow { command } => shadow::run(command),
         Command::Limits { command } => limits::run(command),
+        Command::Keys { command } => keys::run(command),
         Command::Audit { command } => audit::run(command),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Import { command } => import::run(command),

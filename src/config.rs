@@ -8,6 +8,7 @@ pub mod database;
 #[cfg(test)]
 mod describe;
 pub mod identity;
+pub mod keys_file;
 pub mod limits;
 pub mod mlflow;
 pub mod network;

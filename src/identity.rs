@@ -15,6 +15,7 @@ mod error;
 mod exchange;
 mod federation;
 mod fetch;
+mod hashed;
 mod issuer;
 mod jwt;
 mod mapping;
@@ -42,6 +43,7 @@ pub use tokens::Wanted;
 use crate::access::{Caller, Principal};
 use crate::clock::Clock;
 use crate::config::identity::IdentityConfig;
+use crate::keys::{Keys, KeysError};
 use crate::store::{ClientSecretRecord, Store, TokenRecord};
 use crate::wire::Headers;
 
@@ -65,8 +67,22 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// With the keys of the store.
     pub async fn new(
         config: &IdentityConfig,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, IdentityError> {
+        let keys = Keys::open(store.clone(), clock.clone(), None).await.map_err(|error| match error {
+            KeysError::Store(error) => error.into(),
+            other => IdentityError::unavailable(other.to_string()),
+        })?;
+        Self::with_keys(config, keys, store, clock).await
+    }
+
+    pub async fn with_keys(
+        config: &IdentityConfig,
+        keys: Arc<Keys>,
         store: Store,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, IdentityError> {
@@ -79,7 +95,8 @@ impl Identity {
             }
         }
         let cache = config.token_cache_seconds;
-        let tokens = tokens::Tokens::new(store.clone(), clock.clone(), cache, federation.ids()).await?;
+        let tokens =
+            tokens::Tokens::new(Arc::clone(&keys), store.clone(), clock.clone(), cache, federation.ids());
         let issuers = config.issuers.iter().map(|issuer| issuer::Issuer::new(config, issuer, clock.clone()));
         let issuers: Arc<[issuer::Issuer]> = issuers.collect::<Result<Vec<_>, _>>()?.into();
         if issuers.len() > 1 {
@@ -95,8 +112,8 @@ impl Identity {
             tokens,
             jwts: jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone()),
             passwords,
-            browsers: Browsers::new(config, issuers, store.clone(), clock.clone()).await?,
-            secrets: client_secrets::ClientSecrets::new(store.clone(), clock.clone()).await?,
+            browsers: Browsers::new(config, issuers, Arc::clone(&keys), store.clone(), clock.clone()),
+            secrets: client_secrets::ClientSecrets::new(keys, store.clone(), clock.clone()),
             federation,
             attempts: attempts::Attempts::new(clock.clone()),
             standings: short_cache::ShortCache::new(cache, clock.clone()),

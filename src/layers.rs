@@ -19,6 +19,7 @@ const BELOW_APP: &[&str] = &[
     "policy",
     "audit",
     "seal",
+    "keys",
     "limits",
     "backend",
 ];
@@ -32,7 +33,8 @@ fn may_import(module: &str, other: &str) -> bool {
         "store" => &["access", "clock", "wire", "config", "database"],
         // Imports nothing of ours, so that any layer may seal.
         "seal" => &[],
-        "identity" => &["access", "clock", "wire", "config", "store", "seal"],
+        "keys" => &["clock", "config", "store", "seal"],
+        "identity" => &["access", "clock", "wire", "config", "store", "seal", "keys"],
         "classify" | "policy" | "audit" | "limits" => WITH_STORE,
         "backend" => &["access", "clock", "wire", "config", "database", "policy"],
         "app" => BELOW_APP,
@@ -40,7 +42,8 @@ fn may_import(module: &str, other: &str) -> bool {
         "cli" => return true,
         _ => &[],
     };
-    module == other || allowed.contains(&other)
+    // A secret may pass through every layer.
+    module == other || other == "secret" || allowed.contains(&other)
 }
 
 /// A dependency, and the only modules that may name it.

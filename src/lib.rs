@@ -15,11 +15,13 @@ pub mod config;
 pub mod database;
 pub mod http;
 pub mod identity;
+pub mod keys;
 #[cfg(test)]
 mod layers;
 pub mod limits;
 pub mod policy;
 pub mod seal;
+pub mod secret;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

@@ -43,6 +43,9 @@ mod headers;
 #[path = "integration/jwt_attacks.rs"]
 mod jwt_attacks;
 #[cfg(test)]
+#[path = "integration/keys.rs"]
+mod keys;
+#[cfg(test)]
 #[path = "integration/kills.rs"]
 mod kills;
 #[cfg(test)]

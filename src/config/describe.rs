@@ -175,7 +175,7 @@ fn size_in_words(key: &str, number: u64) -> String {
 fn kind_in_words(kind: &str) -> String {
     let inner = kind.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')).unwrap_or(kind);
     match inner {
-        "String" => "text",
+        "String" | "SecretText" => "text",
         "PathBuf" => "path",
         "bool" => "`true` or `false`",
         "u32" | "u64" | "usize" => "number",

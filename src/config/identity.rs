@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::access::Principal;
+use crate::secret::SecretText;
 
 const SECRET_ALGORITHMS: [&str; 3] = ["HS256", "HS384", "HS512"];
 const PUBLIC_KEY_ALGORITHMS: [&str; 9] =
@@ -87,7 +88,7 @@ pub struct IssuerConfig {
     /// `/.well-known/openid-configuration` says where.
     pub jwks_url: Option<String>,
     /// The secret shared with the issuer (at least 32 bytes).
-    pub hs256_secret: Option<String>,
+    pub hs256_secret: Option<SecretText>,
     /// A file that holds that secret; a newline at its end does not count (path).
     pub hs256_secret_file: Option<PathBuf>,
     /// The algorithms accepted (JWA names). By default `HS256` with a secret, else `RS256`, `ES256` and
@@ -101,7 +102,7 @@ pub struct IssuerConfig {
     /// The id under which the issuer knows Tracegate. With it people can sign in with a browser.
     pub client_id: Option<String>,
     /// The secret that goes with `client_id`, unless Tracegate is a public client there.
-    pub client_secret: Option<String>,
+    pub client_secret: Option<SecretText>,
     /// A file that holds that secret; a newline at its end does not count (path).
     pub client_secret_file: Option<PathBuf>,
     /// The scopes asked for at sign-in (scope names). By default `openid`, `profile` and `email`; with
@@ -331,7 +332,7 @@ impl IssuerConfig {
                 "`{at}` has more than one of `jwks_url`, `hs256_secret` and `hs256_secret_file`; keep one"
             ));
         }
-        if self.hs256_secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+        if self.hs256_secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
             problems.push(format!("`{at}.hs256_secret` is shorter than 32 bytes; make a longer one"));
         }
         let allowed: &[&str] = if self.has_secret() { &SECRET_ALGORITHMS } else { &PUBLIC_KEY_ALGORITHMS };
@@ -380,13 +381,13 @@ impl fmt::Debug for IssuerConfig {
             .field("issuer", &self.issuer)
             .field("audience", &self.audience)
             .field("jwks_url", &self.jwks_url)
-            .field("hs256_secret", &self.hs256_secret.as_ref().map(|_| "[redacted]"))
+            .field("hs256_secret", &self.hs256_secret)
             .field("hs256_secret_file", &self.hs256_secret_file)
             .field("algorithms", &self.algorithms)
             .field("allow_plain_http", &self.allow_plain_http)
             .field("display_name", &self.display_name)
             .field("client_id", &self.client_id)
-            .field("client_secret", &self.client_secret.as_ref().map(|_| "[redacted]"))
+            .field("client_secret", &self.client_secret)
             .field("client_secret_file", &self.client_secret_file)
             .field("scopes", &self.scopes)
             .field("username_claim", &self.username_claim)

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use serde::Deserialize;
 
+use crate::secret::SecretText;
+
 /// Where the MLflow server is, who the gateway is to it, and how long it may take.
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -37,11 +39,11 @@ pub struct MlflowConfig {
     /// The gateway's own user name at the MLflow server (HTTP Basic).
     pub username: Option<String>,
     /// The password that goes with `username`.
-    pub password: Option<String>,
+    pub password: Option<SecretText>,
     /// A file that holds the password, instead of `password`.
     pub password_file: Option<PathBuf>,
     /// The gateway's own bearer token at the MLflow server, instead of a user name.
-    pub token: Option<String>,
+    pub token: Option<SecretText>,
     /// A file that holds the token, instead of `token`.
     pub token_file: Option<PathBuf>,
     /// `Host` header to send; by default the authority of `url`.
@@ -93,7 +95,6 @@ impl Default for MlflowConfig {
 
 impl fmt::Debug for MlflowConfig {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "[redacted]");
         formatter
             .debug_struct("MlflowConfig")
             .field("url", &self.url)
@@ -102,9 +103,9 @@ impl fmt::Debug for MlflowConfig {
             .field("retention_days", &self.retention_days)
             .field("retention_traces", &self.retention_traces)
             .field("username", &self.username)
-            .field("password", &hidden(&self.password))
+            .field("password", &self.password)
             .field("password_file", &self.password_file)
-            .field("token", &hidden(&self.token))
+            .field("token", &self.token)
             .field("token_file", &self.token_file)
             .field("host_header", &self.host_header)
             .field("connect_timeout_ms", &self.connect_timeout_ms)
@@ -175,20 +176,24 @@ impl MlflowConfig {
 
     /// The `Authorization` header of the gateway at the MLflow server. Reads the secret's file.
     pub fn authorization(&self) -> std::io::Result<Option<String>> {
-        if let Some(token) = secret(self.token.as_deref(), self.token_file.as_deref())? {
-            return Ok(Some(format!("Bearer {token}")));
+        if let Some(token) = secret(self.token.as_ref(), self.token_file.as_deref())? {
+            return Ok(Some(format!("Bearer {}", token.expose())));
         }
         let Some(username) = &self.username else { return Ok(None) };
-        let password = secret(self.password.as_deref(), self.password_file.as_deref())?.unwrap_or_default();
-        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+        let password = secret(self.password.as_ref(), self.password_file.as_deref())?.unwrap_or_default();
+        let pair =
+            base64::engine::general_purpose::STANDARD.encode(format!("{username}:{}", password.expose()));
         Ok(Some(format!("Basic {pair}")))
     }
 }
 
-fn secret(value: Option<&str>, file: Option<&Path>) -> std::io::Result<Option<String>> {
+fn secret(value: Option<&SecretText>, file: Option<&Path>) -> std::io::Result<Option<SecretText>> {
     match (value, file) {
-        (Some(value), _) => Ok(Some(value.to_owned())),
-        (None, Some(path)) => Ok(Some(std::fs::read_to_string(path)?.trim_end().to_owned())),
+        (Some(value), _) => Ok(Some(value.clone())),
+        (None, Some(path)) => {
+            let text = SecretText::from(std::fs::read_to_string(path)?);
+            Ok(Some(text.expose().trim_end().into()))
+        }
         (None, None) => Ok(None),
     }
 }
@@ -319,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_credential_comes_from_the_value_or_its_file() {
-        let mut config = MlflowConfig { token: Some("t".to_owned()), ..MlflowConfig::default() };
+        let mut config = MlflowConfig { token: Some("t".into()), ..MlflowConfig::default() };
         assert_eq!(config.authorization().unwrap().unwrap(), "Bearer t");
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");

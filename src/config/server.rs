@@ -61,6 +61,11 @@ pub struct ServerConfig {
     /// The least rate at which a client must send a body and take an answer once we wait for it that long, in
     /// bytes per second.
     pub least_bytes_per_second: u64,
+    /// A TOML file with keys, instead of those in the database, for the purposes that it names. It is read again
+    /// when it changes. `docs/KEYS.md` shows one.
+    pub keys_file: Option<PathBuf>,
+    /// How long a new key is known to all replicas before it is used, in seconds.
+    pub key_overlap_seconds: u64,
 }
 
 impl Default for ServerConfig {
@@ -87,6 +92,8 @@ impl Default for ServerConfig {
             keep_alive_ms: 75_000,
             stall_timeout_ms: 30_000,
             least_bytes_per_second: 256,
+            keys_file: None,
+            key_overlap_seconds: 60,
         }
     }
 }
@@ -121,6 +128,9 @@ impl ServerConfig {
         }
         if self.workers == Some(0) {
             problems.push("`server.workers` is 0: expected at least 1".to_owned());
+        }
+        if self.key_overlap_seconds > 86_400 {
+            problems.push("`server.key_overlap_seconds` is over 86400, a day".to_owned());
         }
         self.validate_tls(problems);
         for (index, text) in self.trusted_proxies.iter().enumerate() {

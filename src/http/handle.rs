@@ -87,10 +87,10 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
             Ok(After::Nothing)
         }
         Handling::Page => {
-            pages::open(call)?;
+            pages::open(call).await?;
             Ok(After::Page)
         }
-        Handling::TracePage => traces::search(call),
+        Handling::TracePage => traces::search(call).await,
         Handling::StartTraceV2 => start_trace::v2(call),
         Handling::StartTraceV3 => start_trace::v3(call).await,
         Handling::EndTrace => start_trace::end(call),
@@ -102,12 +102,12 @@ pub(super) async fn prepare(call: &mut Call<'_>) -> Result<After, Refusal> {
         Handling::ExperimentCreate => experiments::create(call).await,
         Handling::ExperimentUpdate => experiments::update(call).await,
         Handling::ExperimentTag => experiments::tag(call),
-        Handling::ExperimentSearch => search::experiments(call),
+        Handling::ExperimentSearch => search::experiments(call).await,
         Handling::ModelCreate => models::create(call),
         Handling::ModelRename => models::rename(call),
         Handling::ModelDelete => models::delete(call),
-        Handling::ModelSearch => search::models(call, "registered_models"),
-        Handling::ModelVersionSearch => search::models(call, "model_versions"),
+        Handling::ModelSearch => search::models(call, "registered_models").await,
+        Handling::ModelVersionSearch => search::models(call, "model_versions").await,
         Handling::ScorerConfigs => search::scorer_configs(call),
         Handling::Multipart => Ok(multipart::prepare(call)),
         Handling::GraphQl => graphql::prepare(call).await,

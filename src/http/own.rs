@@ -13,6 +13,7 @@ mod contract;
 mod contracts;
 mod explain;
 mod grants;
+mod keys;
 mod limits;
 mod openapi;
 mod policy;
@@ -98,6 +99,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.shadow.start" => answered(&shadow::start(call, trail).await?),
         "tracegate.shadow.end" => answered(&shadow::end(call, trail).await?),
         "tracegate.shadow.report" => answered(&shadow::report(call).await?),
+        "tracegate.key.list" => answered(&keys::list(call).await?),
+        "tracegate.key.rotate" => answered(&keys::rotate(call, trail).await?),
+        "tracegate.key.retire" => answered(&keys::retire(call, trail).await?),
         "tracegate.limit.list" => answered(&limits::list(call).await?),
         "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
         "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),

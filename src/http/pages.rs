@@ -9,6 +9,7 @@ use super::call::Call;
 use super::convert;
 use super::error::Refusal;
 use crate::backend::BackendError;
+use crate::store::Purpose;
 use crate::wire::{Body, Malformed, Reply, json};
 
 /// How a listing without a named securable is narrowed.
@@ -54,7 +55,7 @@ pub(super) struct Resumed {
 }
 
 /// Replaces the client's page token by the backend's. Answers where in that page to go on.
-pub(super) fn open(call: &mut Call<'_>) -> Result<Resumed, Refusal> {
+pub(super) async fn open(call: &mut Call<'_>) -> Result<Resumed, Refusal> {
     call.page_context = context(call);
     let given = match &call.json {
         Some(object) => match json::field(object, "page_token")? {
@@ -66,7 +67,8 @@ pub(super) fn open(call: &mut Call<'_>) -> Result<Resumed, Refusal> {
     };
     let Some(given) = given.filter(|token| !token.is_empty()) else { return Ok(Resumed::default()) };
     let refuse = || Malformed::new("page_token", "is not one that was issued to you for this request");
-    let sealed = call.app.sealer.open(&call.page_context, &given).map_err(|_| refuse())?;
+    let ring = call.app.keys.ring_for(Purpose::Sealing, &given).await;
+    let sealed = ring.open(&call.page_context, &given).map_err(|_| refuse())?;
     let position: Position = serde_json::from_slice(&sealed).map_err(|_| refuse())?;
     set_token(call, position.token.as_deref());
     if let Some(size) = position.size {
@@ -215,7 +217,9 @@ pub(super) fn wanted(call: &Call<'_>, default: usize) -> Result<usize, Refusal> 
 
 fn position(call: &Call<'_>, position: Position) -> Result<String, Refusal> {
     let content = serde_json::to_vec(&position).map_err(|error| Refusal::Internal(error.to_string()))?;
-    call.app.sealer.seal(&call.page_context, &content).map_err(|error| Refusal::Internal(error.to_string()))
+    let sealed =
+        call.app.keys.ring(Purpose::Sealing).seal(call.app.clock.now(), &call.page_context, &content);
+    sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 /// What a token is bound to: the caller, the operation, and the request but for its page.

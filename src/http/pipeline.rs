@@ -161,7 +161,7 @@ async fn run(
     let reads_credentials =
         matches!(&classified, Ok(Some(matched)) if oauth::reads_credentials(&matched.operation.name));
     // Identify: a credential that is bad stops the call, even where none is needed.
-    let identified = match signed::caller(app, &head)? {
+    let identified = match signed::caller(app, &head).await? {
         Some(caller) => Ok(Some(caller)),
         // What is sent there is no caller's: a client's id and secret.
         None if reads_credentials => Ok(None),
@@ -280,7 +280,7 @@ async fn run(
     }
     refuse_other_workspaces(&head.headers)?;
     refuse_other_sites(app, &head)?;
-    browser::prove_own_page(app, caller, &head, operation.mutates)?;
+    browser::prove_own_page(app, caller, &head, operation.mutates).await?;
     if let Some(entered) = app.enroll(&app.policy.view()?, caller).await? {
         changes::settle(app, trail, entered).await?;
     }

@@ -62,6 +62,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
         tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
         tokio::spawn(front.keep_certificate_fresh()),
+        tokio::spawn(Arc::clone(&app.keys).keep_fresh()),
     ];
     let scheme = if app.config.server.speaks_tls() { "https" } else { "http" };
     Ok(Running { address, scheme, server, app, upkeep })

@@ -11,7 +11,9 @@ use super::error::Refusal;
 use crate::access::{Caller, Principal, Proof, Scheme, Scope};
 use crate::app::App;
 use crate::clock::UnixMillis;
-use crate::seal::{NotOurs, Sealer};
+use crate::keys::Ring;
+use crate::seal::NotOurs;
+use crate::store::Purpose;
 use crate::wire::{Head, Malformed, Method};
 
 /// The header that carries the seal.
@@ -62,12 +64,12 @@ impl SignedCaller {
 
 /// Signs `method` of `target` (path and query as they will be sent) for a caller.
 pub(super) fn sign(app: &App, caller: &Caller, method: Method, target: &str) -> Result<String, Refusal> {
-    let sealed = seal(&app.sealer, caller, method, target, app.clock.now());
+    let sealed = seal(&app.keys.ring(Purpose::Sealing), caller, method, target, app.clock.now());
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 
 /// The caller that a request is signed for; nothing if it is not signed.
-pub(super) fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> {
+pub(super) async fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> {
     let Some(signature) = head.headers.one(HEADER)? else { return Ok(None) };
     if head.headers.get("authorization").is_some() {
         let problem = format!("comes with `{HEADER}`: send one of them");
@@ -76,30 +78,31 @@ pub(super) fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> 
     let query = head.query.to_encoded();
     let separator = if query.is_empty() { "" } else { "?" };
     let target = format!("{}{separator}{query}", head.path.to_encoded());
-    let opened = open(&app.sealer, signature, head.method, &target, app.clock.now());
+    let ring = app.keys.ring_for(Purpose::Sealing, signature).await;
+    let opened = open(&ring, signature, head.method, &target, app.clock.now());
     opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the signature {problem}")))
 }
 
 fn seal(
-    sealer: &Sealer,
+    ring: &Ring,
     caller: &Caller,
     method: Method,
     target: &str,
     now: UnixMillis,
 ) -> Result<String, NotOurs> {
     let signed = Signed { caller: SignedCaller::of(caller), expires_at: now.0 + LIFETIME_MS };
-    sealer.seal(&context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
+    ring.seal(now, &context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
 fn open(
-    sealer: &Sealer,
+    ring: &Ring,
     signature: &str,
     method: Method,
     target: &str,
     now: UnixMillis,
 ) -> Result<Caller, &'static str> {
     const FOREIGN: &str = "is not one that was made for this request";
-    let content = sealer.open(&context(method, target), signature).map_err(|_| FOREIGN)?;
+    let content = ring.open(&context(method, target), signature).map_err(|_| FOREIGN)?;
     let signed: Signed = serde_json::from_slice(&content).map_err(|_| FOREIGN)?;
     if signed.expires_at <= now.0 {
         return Err("has expired; begin the upload again");
@@ -117,13 +120,13 @@ mod tests {
 
     #[test]
     fn a_signature_is_for_one_request_of_one_caller_and_for_an_hour() {
-        let sealer = Sealer::new(&[3; 32]);
+        let ring = Ring::of(Purpose::Sealing, [3; 32]);
         let proof = Proof { scheme: Scheme::Token, credential: "tok_1".to_owned() };
         let caller =
             Caller::new(Principal::user("ann").unwrap(), vec![Principal::group("staff").unwrap()], proof);
         let target = "/api/tracegate/v1/multipart/1/a?upload_id=u&part_number=1";
-        let signature = seal(&sealer, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
-        let open = |method, target: &str, now| open(&sealer, &signature, method, target, UnixMillis(now));
+        let signature = seal(&ring, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
+        let open = |method, target: &str, now| open(&ring, &signature, method, target, UnixMillis(now));
         let opened = open(Method::Put, target, 1_000 + LIFETIME_MS - 1).unwrap();
         assert_eq!((opened.principal, opened.asserted_groups), (caller.principal, caller.asserted_groups));
         assert_eq!(opened.proof.scheme, Scheme::SignedUrl);
@@ -133,7 +136,7 @@ mod tests {
             assert!(open(Method::Put, &other, 1_000).is_err(), "{other}");
         }
         // A page token of ours is sealed by the same key and is no signature.
-        let page = sealer.seal("user:ann trace.search", b"{}").unwrap();
-        assert!(super::open(&sealer, &page, Method::Put, target, UnixMillis(1_000)).is_err());
+        let page = ring.seal(UnixMillis(1_000), "user:ann trace.search", b"{}").unwrap();
+        assert!(super::open(&ring, &page, Method::Put, target, UnixMillis(1_000)).is_err());
     }
 }

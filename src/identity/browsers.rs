@@ -14,23 +14,22 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 pub use sign_in::{Answered, Begun, Choice, Session, SignedIn};
 
 use super::cookies;
 use super::error::IdentityError;
+use super::hashed;
 use super::issuer::Issuer;
 use super::short_cache::ShortCache;
 use super::tokens::deactivated;
 use crate::access::{Caller, Principal, Proof, Scheme};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::identity::IdentityConfig;
-use crate::seal::Sealer;
-use crate::store::{SessionRecord, Sessions, Store};
+use crate::keys::{Keys, Ring};
+use crate::store::{Purpose, SessionRecord, Sessions, Store};
 use crate::wire::Headers;
 
 /// What is known of a session is believed for so long (seconds).
@@ -44,14 +43,13 @@ pub struct Browsers {
     issuers: Arc<[Issuer]>,
     store: Store,
     clock: Arc<dyn Clock>,
-    key: [u8; 32],
-    sealer: Sealer,
+    keys: Arc<Keys>,
     secure: bool,
     trust_admin_group: bool,
     longest_ms: i64,
     idle_ms: i64,
     skew_ms: i64,
-    known: ShortCache<[u8; 32], Arc<SessionRecord>>,
+    known: ShortCache<hashed::Known, Arc<SessionRecord>>,
     touched: moka::sync::Cache<String, UnixMillis>,
 }
 
@@ -63,17 +61,17 @@ struct Kept {
 }
 
 impl Browsers {
-    pub(super) async fn new(
+    pub(super) fn new(
         config: &IdentityConfig,
         issuers: Arc<[Issuer]>,
+        keys: Arc<Keys>,
         store: Store,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, IdentityError> {
+    ) -> Self {
         let minutes = |minutes: u64| i64::try_from(minutes).unwrap_or(i64::MAX / 60_000) * 60_000;
-        Ok(Self {
+        Self {
             issuers,
-            key: store.secret("session-hash").await?,
-            sealer: Sealer::new(&store.secret("session-tokens").await?),
+            keys,
             secure: true,
             trust_admin_group: config.trust_admin_group,
             longest_ms: minutes(config.session_minutes),
@@ -83,7 +81,7 @@ impl Browsers {
             touched: moka::sync::Cache::new(50_000),
             store,
             clock,
-        })
+        }
     }
 
     /// Without `https` a browser keeps no `Secure` cookie. Each kind has a name of its own: a cookie that
@@ -146,12 +144,19 @@ impl Browsers {
     }
 
     /// What a page of ours sends back to show that it is ours.
-    pub fn csrf_token(&self, session: &str) -> Result<String, IdentityError> {
-        Ok(hex::encode(self.keyed("csrf", session)?))
+    pub fn csrf_token(&self, session: &str) -> String {
+        let ring = self.keys.ring(Purpose::Session);
+        hex::encode(ring.hash(self.clock.now(), &keyed_for("csrf", session)).hash)
     }
 
-    pub fn is_csrf_token(&self, session: &str, token: &str) -> bool {
-        self.csrf_token(session).is_ok_and(|expected| bool::from(expected.as_bytes().ct_eq(token.as_bytes())))
+    pub async fn is_csrf_token(&self, session: &str, token: &str) -> bool {
+        let is_one = |ring: &Ring| {
+            let hashes = ring.hashes(self.clock.now(), &keyed_for("csrf", session));
+            let equal = |hash: &[u8]| hex::encode(hash).as_bytes().ct_eq(token.as_bytes());
+            hashes.iter().fold(subtle::Choice::from(0), |any, one| any | equal(&one.hash)).into()
+        };
+        let ring = self.keys.ring(Purpose::Session);
+        is_one(&ring) || self.keys.newer_than(&ring).await.is_some_and(|newer| is_one(&newer))
     }
 
     /// Ends sessions, on this replica at once.
@@ -175,13 +180,22 @@ impl Browsers {
         if bytes.len() != 32 {
             return Err(unknown());
         }
-        let hash = self.keyed("cookie", cookie)?;
-        if let Some(record) = self.known.get(&hash) {
+        let (text, now) = (keyed_for("cookie", cookie), self.clock.now());
+        let known = hashed::known(&self.keys.ring(Purpose::Session), now, &text);
+        if let Some(record) = self.known.get(&known) {
             return Ok(record);
         }
         let asked = self.known.asking();
-        let record = self.store.session_by_hash(&hash).await?.map(Arc::new).ok_or_else(unknown)?;
-        self.known.put(hash, record.clone(), asked);
+        let store = &self.store;
+        let found = hashed::find(&self.keys, Purpose::Session, now, &text, async |hashes| {
+            store.session_by_hash(&hashes).await
+        })
+        .await?
+        .ok_or_else(unknown)?;
+        found.rehash(&self.store, Purpose::Session, &found.record.id);
+        let record = Arc::new(found.record);
+        self.reseal(&record).await;
+        self.known.put(found.known, record.clone(), asked);
         Ok(record)
     }
 
@@ -233,27 +247,42 @@ impl Browsers {
         });
     }
 
-    fn kept(&self, record: &SessionRecord) -> Kept {
-        let opened = self.sealer.open(&sealed_for(&record.id), &record.sealed_tokens).ok();
+    async fn kept(&self, record: &SessionRecord) -> Kept {
+        let ring = self.keys.ring_for(Purpose::SessionTokens, &record.sealed_tokens).await;
+        let opened = ring.open(&sealed_for(&record.id), &record.sealed_tokens).ok();
         opened.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    /// Seals what the issuer gave with the key that makes, where another sealed it: beside the request.
+    async fn reseal(&self, record: &SessionRecord) {
+        let (now, old) = (self.clock.now(), &record.sealed_tokens);
+        if old.is_empty() || !self.keys.ring(Purpose::SessionTokens).is_outdated(now, old) {
+            return;
+        }
+        let (ring, context) = (self.keys.ring_for(Purpose::SessionTokens, old).await, sealed_for(&record.id));
+        let Ok(content) = ring.open(&context, old) else { return };
+        let Some(new) = ring.seal(now, &context, &content).ok().filter(|_| ring.is_outdated(now, old)) else {
+            return;
+        };
+        let (store, id, old) = (self.store.clone(), record.id.clone(), old.clone());
+        tokio::spawn(async move {
+            if let Err(error) = store.reseal_session(&id, &old, &new).await {
+                tracing::warn!(session = %id, %error, "a session's tokens could not be sealed with the new key");
+            }
+        });
     }
 
     fn sealed(&self, id: &str, kept: &Kept) -> Result<String, IdentityError> {
         let bytes = serde_json::to_vec(kept).unwrap_or_default();
-        self.sealer
-            .seal(&sealed_for(id), &bytes)
+        let ring = self.keys.ring(Purpose::SessionTokens);
+        ring.seal(self.clock.now(), &sealed_for(id), &bytes)
             .map_err(|_| IdentityError::unavailable("the issuer's tokens cannot be sealed"))
     }
+}
 
-    /// A hash for one purpose, so that one kind can never be taken for the other.
-    fn keyed(&self, purpose: &str, text: &str) -> Result<[u8; 32], IdentityError> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key)
-            .map_err(|_| IdentityError::unavailable("the session key cannot be used"))?;
-        mac.update(purpose.as_bytes());
-        mac.update(b":");
-        mac.update(text.as_bytes());
-        Ok(mac.finalize().into_bytes().into())
-    }
+/// What is hashed for one purpose, so that one kind can never be taken for the other.
+fn keyed_for(purpose: &str, text: &str) -> String {
+    format!("{purpose}:{text}")
 }
 
 fn sealed_for(session: &str) -> String {

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 use super::error::IdentityError;
-use super::tokens::{check_scopes, is_well_formed, keyed_hash, new_secret};
+use super::hashed;
+use super::tokens::{check_scopes, is_well_formed, new_secret};
 use crate::access::{Principal, Scope};
 use crate::clock::{Clock, UnixMillis};
-use crate::store::{ClientSecretRecord, NewClientSecret, Store};
+use crate::keys::Keys;
+use crate::store::{ClientSecretRecord, NewClientSecret, Purpose, Store};
 
 const PREFIX: &str = "tgs_";
 /// Longer ones are nobody's (bytes).
@@ -20,13 +22,12 @@ const LONGEST: usize = 200;
 pub(super) struct ClientSecrets {
     store: Store,
     clock: Arc<dyn Clock>,
-    key: [u8; 32],
+    keys: Arc<Keys>,
 }
 
 impl ClientSecrets {
-    pub async fn new(store: Store, clock: Arc<dyn Clock>) -> Result<Self, IdentityError> {
-        let key = store.secret("client-secret-hash").await?;
-        Ok(Self { store, clock, key })
+    pub fn new(keys: Arc<Keys>, store: Store, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock, keys }
     }
 
     pub async fn issue(
@@ -45,7 +46,7 @@ impl ClientSecrets {
         let (secret, now) = (new_secret(PREFIX), self.clock.now());
         let new = NewClientSecret {
             id: format!("sec_{}", uuid::Uuid::now_v7().simple()),
-            hash: keyed_hash(&self.key, &secret)?,
+            hash: self.keys.ring(Purpose::ClientSecret).hash(now, &secret),
             principal: principal.clone(),
             created_at: now,
             created_by: created_by.to_owned(),
@@ -78,10 +79,17 @@ impl ClientSecrets {
             return Ok(None);
         }
         // Asked by the secret alone: the store does the same whoever the client says it is.
-        let found = self.store.client_secret_by_hash(&keyed_hash(&self.key, secret)?).await?;
-        Ok(found.filter(|record| {
-            let same = record.principal.name.as_bytes().ct_eq(client_id.as_bytes());
-            bool::from(same) && record.in_force(self.clock.now())
-        }))
+        let (store, now) = (&self.store, self.clock.now());
+        let found = hashed::find(&self.keys, Purpose::ClientSecret, now, secret, async |hashes| {
+            store.client_secret_by_hash(&hashes).await
+        })
+        .await?;
+        let Some(found) = found else { return Ok(None) };
+        let same = found.record.principal.name.as_bytes().ct_eq(client_id.as_bytes());
+        if !bool::from(same) || !found.record.in_force(now) {
+            return Ok(None);
+        }
+        found.rehash(&self.store, Purpose::ClientSecret, &found.record.id);
+        Ok(Some(found.record))
     }
 }

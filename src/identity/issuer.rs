@@ -13,6 +13,7 @@ use super::provider::Provider;
 use super::remote_keys::RemoteKeys;
 use crate::clock::{Clock, UnixMillis};
 use crate::config::identity::{IdentityConfig, IssuerConfig};
+use crate::secret::SecretText;
 
 pub(super) struct Issuer {
     pub name: String,
@@ -131,7 +132,7 @@ fn millis(claims: &Map<String, Value>, name: &str) -> Result<Option<UnixMillis>,
 
 fn secret(config: &IssuerConfig) -> Result<Option<Vec<u8>>, String> {
     let secret = match (&config.hs256_secret, &config.hs256_secret_file) {
-        (Some(secret), _) => secret.clone().into_bytes(),
+        (Some(secret), _) => secret.expose().as_bytes().to_vec(),
         (None, Some(file)) => secret_in_file(file, "hs256_secret_file")?,
         (None, None) => return Ok(None),
     };
@@ -140,14 +141,14 @@ fn secret(config: &IssuerConfig) -> Result<Option<Vec<u8>>, String> {
 
 /// A secret that is text: given, or in a file.
 pub(super) fn read_secret(
-    given: Option<&str>,
+    given: Option<&SecretText>,
     file: Option<&Path>,
     key: &str,
-) -> Result<Option<String>, String> {
+) -> Result<Option<SecretText>, String> {
     match (given, file) {
-        (Some(secret), _) => Ok(Some(secret.to_owned())),
+        (Some(secret), _) => Ok(Some(secret.clone())),
         (None, Some(file)) => String::from_utf8(secret_in_file(file, key)?)
-            .map(Some)
+            .map(|secret| Some(secret.into()))
             .map_err(|_| format!("`{key}` (`{}`) is not text", file.display())),
         (None, None) => Ok(None),
     }

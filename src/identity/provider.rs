@@ -11,6 +11,7 @@ use super::fetch;
 use super::issuer::read_secret;
 use crate::clock::{Clock, UnixMillis};
 use crate::config::identity::IssuerConfig;
+use crate::secret::SecretText;
 
 /// After this, discovery is made again; until that works, the old endpoints serve (milliseconds).
 const MAX_AGE: i64 = 10 * 60_000;
@@ -22,7 +23,7 @@ const TOKEN_LIMIT: usize = 64 * 1024;
 pub(super) struct Provider {
     config: IssuerConfig,
     pub client_id: String,
-    secret: Option<String>,
+    secret: Option<SecretText>,
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
     held: ArcSwapOption<Held>,
@@ -62,7 +63,7 @@ impl Provider {
     pub fn new(config: &IssuerConfig, clock: Arc<dyn Clock>) -> Result<Option<Self>, IdentityError> {
         let Some(client_id) = config.client_id.clone() else { return Ok(None) };
         let secret = read_secret(
-            config.client_secret.as_deref(),
+            config.client_secret.as_ref(),
             config.client_secret_file.as_deref(),
             "client_secret_file",
         )
@@ -169,10 +170,10 @@ impl Provider {
         match &self.secret {
             Some(secret) if !endpoints.secret_in_form => {
                 // RFC 6749, 2.3.1: both are encoded as in a form before they go into the header.
-                request = request.basic_auth(encoded(&self.client_id), Some(encoded(secret)));
+                request = request.basic_auth(encoded(&self.client_id), Some(encoded(secret.expose())));
             }
             Some(secret) => {
-                body.append_pair("client_id", &self.client_id).append_pair("client_secret", secret);
+                body.append_pair("client_id", &self.client_id).append_pair("client_secret", secret.expose());
             }
             None => {
                 body.append_pair("client_id", &self.client_id);

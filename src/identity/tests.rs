@@ -8,6 +8,7 @@ mod jwts;
 mod keys;
 mod opaque;
 mod passwords;
+mod rotation;
 
 use std::sync::Arc;
 

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::credential::Credential;
 use super::error::IdentityError;
 use super::federation::RULE_PREFIX;
+use super::hashed;
 use super::short_cache::ShortCache;
 use crate::access::{Caller, Principal, PrincipalKind, Proof, Scheme, Scope};
 use crate::clock::{Clock, UnixMillis};
-use crate::store::{NewToken, Store, TokenKind, TokenRecord};
+use crate::keys::Keys;
+use crate::store::{NewToken, Purpose, Store, TokenKind, TokenRecord};
 
 const PREFIX: &str = "tg_";
 /// How often the time of a token's last use is written (milliseconds).
@@ -27,8 +28,8 @@ const TOUCH_INTERVAL: i64 = 60_000;
 pub(super) struct Tokens {
     store: Store,
     clock: Arc<dyn Clock>,
-    key: [u8; 32],
-    known: ShortCache<[u8; 32], Arc<TokenRecord>>,
+    keys: Arc<Keys>,
+    known: ShortCache<hashed::Known, Arc<TokenRecord>>,
     touched: moka::sync::Cache<String, UnixMillis>,
     /// The trust rules in force, by which access tokens may have been got.
     rules: HashSet<String>,
@@ -46,15 +47,15 @@ pub struct Wanted<'a> {
 }
 
 impl Tokens {
-    pub async fn new(
+    pub fn new(
+        keys: Arc<Keys>,
         store: Store,
         clock: Arc<dyn Clock>,
         cache_seconds: u64,
         rules: HashSet<String>,
-    ) -> Result<Self, IdentityError> {
-        let key = store.secret("token-hash").await?;
+    ) -> Self {
         let known = ShortCache::new(cache_seconds, clock.clone());
-        Ok(Self { store, clock, key, known, touched: moka::sync::Cache::new(50_000), rules })
+        Self { store, clock, keys, known, touched: moka::sync::Cache::new(50_000), rules }
     }
 
     /// `None`: not a token of ours.
@@ -117,7 +118,7 @@ impl Tokens {
         let now = self.clock.now();
         let token = NewToken {
             id: format!("tok_{}", uuid::Uuid::now_v7().simple()),
-            hash: keyed_hash(&self.key, &secret)?,
+            hash: self.keys.ring(Purpose::Token).hash(now, &secret),
             principal: principal.clone(),
             name: name.to_owned(),
             created_at: now,
@@ -134,18 +135,21 @@ impl Tokens {
     }
 
     async fn find(&self, secret: &str) -> Result<Arc<TokenRecord>, IdentityError> {
-        let hash = keyed_hash(&self.key, secret)?;
-        if let Some(record) = self.known.get(&hash) {
+        let now = self.clock.now();
+        let known = hashed::known(&self.keys.ring(Purpose::Token), now, secret);
+        if let Some(record) = self.known.get(&known) {
             return Ok(record);
         }
         let asked = self.known.asking();
-        let record = self
-            .store
-            .token_by_hash(&hash)
-            .await?
-            .map(Arc::new)
-            .ok_or_else(|| IdentityError::refused("the token is not known"))?;
-        self.known.put(hash, record.clone(), asked);
+        let store = &self.store;
+        let found = hashed::find(&self.keys, Purpose::Token, now, secret, async |hashes| {
+            store.token_by_hash(&hashes).await
+        })
+        .await?
+        .ok_or_else(|| IdentityError::refused("the token is not known"))?;
+        found.rehash(&self.store, Purpose::Token, &found.record.id);
+        let record = Arc::new(found.record);
+        self.known.put(found.known, record.clone(), asked);
         Ok(record)
     }
 
@@ -220,13 +224,6 @@ pub(super) fn check_scopes(scopes: &[Scope]) -> Result<(), IdentityError> {
 
 pub(super) fn deactivated(principal: &Principal) -> IdentityError {
     IdentityError::refused(format!("`{principal}` is deactivated"))
-}
-
-pub(super) fn keyed_hash(key: &[u8; 32], secret: &str) -> Result<[u8; 32], IdentityError> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key)
-        .map_err(|_| IdentityError::unavailable("the key of hashes cannot be used"))?;
-    mac.update(secret.as_bytes());
-    Ok(mac.finalize().into_bytes().into())
 }
 
 pub(super) fn new_secret(prefix: &str) -> String {

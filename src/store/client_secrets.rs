@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::error::StoreError;
+use super::keys::KeyedHash;
 use super::tokens::{self, NewToken};
 use super::{Store, rows};
 use crate::access::{Principal, PrincipalKind, Scope};
@@ -19,7 +20,7 @@ pub const MOST_SECRETS: i64 = 20;
 pub struct NewClientSecret {
     pub id: String,
     /// HMAC-SHA256 of the secret under the store's `client-secret-hash` secret.
-    pub hash: [u8; 32],
+    pub hash: KeyedHash,
     pub principal: Principal,
     pub created_at: UnixMillis,
     pub created_by: String,
@@ -98,16 +99,17 @@ impl Store {
             )));
         }
         sqlx::query(
-            "INSERT INTO client_secrets (id, hash, principal, created_at_ms, created_by, expires_at_ms, scopes) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO client_secrets (id, hash, principal, created_at_ms, created_by, expires_at_ms, scopes, \
+             hash_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(&secret.id)
-        .bind(secret.hash.to_vec())
+        .bind(secret.hash.hash.to_vec())
         .bind(principal.to_string())
         .bind(secret.created_at.0)
         .bind(&secret.created_by)
         .bind(secret.expires_at.map(|time| time.0))
         .bind(tokens::written(secret.scopes.as_deref())?)
+        .bind(&secret.hash.key)
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
@@ -125,13 +127,26 @@ impl Store {
         found.iter().map(record).collect()
     }
 
-    /// The secret of this hash, also when it is no good: the caller decides.
-    pub async fn client_secret_by_hash(&self, hash: &[u8]) -> Result<Option<ClientSecretRecord>, StoreError> {
-        let found = sqlx::query(select_secrets!("WHERE client_secrets.hash = $1"))
-            .bind(hash.to_vec())
-            .fetch_optional(&self.database.reader)
-            .await?;
-        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
+    /// The secret of one of these hashes, also when it is no good: the caller decides.
+    pub async fn client_secret_by_hash(
+        &self,
+        hashes: &[KeyedHash],
+    ) -> Result<Option<(ClientSecretRecord, KeyedHash)>, StoreError> {
+        let [a, b, c, d, e, f, g, h] = rows::asked(hashes)?;
+        let found =
+            sqlx::query(select_secrets!("WHERE client_secrets.hash IN ($1, $2, $3, $4, $5, $6, $7, $8)"))
+                .bind(a)
+                .bind(b)
+                .bind(c)
+                .bind(d)
+                .bind(e)
+                .bind(f)
+                .bind(g)
+                .bind(h)
+                .fetch_optional(&self.database.reader)
+                .await?;
+        let found = rows::of_hash(found.as_ref(), hashes)?;
+        found.map(|(row, hash)| Ok((record(row)?, hash.clone()))).transpose()
     }
 
     /// Keeps an access token for a secret, and notes the secret's use; `false` when the secret or its principal

@@ -8,6 +8,7 @@ use sqlx::any::AnyRow;
 use subtle::ConstantTimeEq;
 
 use super::error::StoreError;
+use super::keys::KeyedHash;
 use crate::access::ExperimentId;
 use crate::clock::UnixMillis;
 
@@ -50,9 +51,25 @@ pub(super) fn experiment(row: &AnyRow, column: &str) -> Result<ExperimentId, Sto
     ExperimentId::parse(&text(row, column)?).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// The row, if its `hash` is this one. The index compared with an early exit; this comparison is the one that counts.
-pub(super) fn of_hash<'r>(row: Option<&'r AnyRow>, hash: &[u8]) -> Result<Option<&'r AnyRow>, StoreError> {
+/// Hashes that one query asks for. It always asks for so many, so that it is one query whatever the keys are.
+const ASKED: usize = 8;
+
+/// The hashes to ask for, one after another, the last one again and again.
+pub(super) fn asked(hashes: &[KeyedHash]) -> Result<[Vec<u8>; ASKED], StoreError> {
+    let Some(last) = hashes.last().filter(|_| hashes.len() <= ASKED) else {
+        return Err(StoreError::Refused(format!("{} hashes cannot be asked for at once", hashes.len())));
+    };
+    Ok(std::array::from_fn(|index| hashes.get(index).unwrap_or(last).hash.to_vec()))
+}
+
+/// The row, with that of the hashes which is its own. The index compared with an early exit; this comparison is the
+/// one that counts, and goes through all.
+pub(super) fn of_hash<'r, 'h>(
+    row: Option<&'r AnyRow>,
+    hashes: &'h [KeyedHash],
+) -> Result<Option<(&'r AnyRow, &'h KeyedHash)>, StoreError> {
     let Some(row) = row else { return Ok(None) };
     let stored: Vec<u8> = row.try_get("hash")?;
-    Ok(bool::from(stored.as_slice().ct_eq(hash)).then_some(row))
+    let equal = hashes.iter().filter(|one| bool::from(stored.as_slice().ct_eq(&one.hash)));
+    Ok(equal.last().map(|hash| (row, hash)))
 }

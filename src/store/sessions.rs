@@ -4,6 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Row, Transaction};
 
 use super::error::StoreError;
+use super::keys::KeyedHash;
 use super::{Store, rows};
 use crate::access::Principal;
 use crate::clock::UnixMillis;
@@ -11,8 +12,8 @@ use crate::clock::UnixMillis;
 #[derive(Clone)]
 pub struct NewSession {
     pub id: String,
-    /// HMAC-SHA256 of the cookie under the store's `session-hash` secret.
-    pub hash: [u8; 32],
+    /// HMAC-SHA256 of the cookie under a key for sessions.
+    pub hash: KeyedHash,
     pub principal: Principal,
     pub issuer: String,
     /// The `sub` claim, by which the issuer names the person when it says that they signed out.
@@ -89,10 +90,10 @@ impl Store {
         sqlx::query(
             "INSERT INTO sessions (id, hash, principal, issuer, subject, issuer_session, groups, \
              sealed_tokens, created_at_ms, last_used_at_ms, refresh_at_ms, expires_at_ms, source_address, \
-             user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13)",
+             user_agent, hash_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14)",
         )
         .bind(&session.id)
-        .bind(session.hash.to_vec())
+        .bind(session.hash.hash.to_vec())
         .bind(session.principal.to_string())
         .bind(&session.issuer)
         .bind(&session.subject)
@@ -104,18 +105,31 @@ impl Store {
         .bind(session.expires_at.0)
         .bind(session.source_address.as_deref())
         .bind(session.user_agent.as_deref())
+        .bind(&session.hash.key)
         .execute(&self.database.writer)
         .await?;
         Ok(())
     }
 
-    /// The session of this hash, also when it has ended: the caller decides and says why.
-    pub async fn session_by_hash(&self, hash: &[u8; 32]) -> Result<Option<SessionRecord>, StoreError> {
-        let found = sqlx::query(select_sessions!("WHERE sessions.hash = $1"))
-            .bind(hash.to_vec())
+    /// The session of one of these hashes, also when it has ended: the caller decides and says why.
+    pub async fn session_by_hash(
+        &self,
+        hashes: &[KeyedHash],
+    ) -> Result<Option<(SessionRecord, KeyedHash)>, StoreError> {
+        let [a, b, c, d, e, f, g, h] = rows::asked(hashes)?;
+        let found = sqlx::query(select_sessions!("WHERE sessions.hash IN ($1, $2, $3, $4, $5, $6, $7, $8)"))
+            .bind(a)
+            .bind(b)
+            .bind(c)
+            .bind(d)
+            .bind(e)
+            .bind(f)
+            .bind(g)
+            .bind(h)
             .fetch_optional(&self.database.reader)
             .await?;
-        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
+        let found = rows::of_hash(found.as_ref(), hashes)?;
+        found.map(|(row, hash)| Ok((record(row)?, hash.clone()))).transpose()
     }
 
     /// The sessions of one principal, or all, that have not ended by `now`; newest first.

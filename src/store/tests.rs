@@ -8,6 +8,7 @@ mod concurrency;
 mod directory;
 mod edits;
 mod feed;
+mod keys;
 mod migration;
 mod mlflow_accounts;
 mod ownership;

@@ -5,6 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::administrators::keep_an_administrator;
 use super::error::StoreError;
+use super::keys::KeyedHash;
 use super::{Store, rows};
 use crate::access::{Principal, Scope};
 use crate::clock::UnixMillis;
@@ -38,8 +39,8 @@ impl TokenKind {
 #[derive(Clone)]
 pub struct NewToken {
     pub id: String,
-    /// HMAC-SHA256 of the token under the store's `token-hash` secret.
-    pub hash: [u8; 32],
+    /// HMAC-SHA256 of the token under a key for tokens.
+    pub hash: KeyedHash,
     pub principal: Principal,
     /// What its owner calls it.
     pub name: String,
@@ -97,13 +98,25 @@ impl Store {
         insert(&mut connection, token).await
     }
 
-    /// The token of this hash, also when it expired or was revoked: the caller decides and says why.
-    pub async fn token_by_hash(&self, hash: &[u8]) -> Result<Option<TokenRecord>, StoreError> {
-        let found = sqlx::query(select_tokens!("WHERE tokens.hash = $1"))
-            .bind(hash.to_vec())
+    /// The token of one of these hashes, also when it expired or was revoked: the caller decides and says why.
+    pub async fn token_by_hash(
+        &self,
+        hashes: &[KeyedHash],
+    ) -> Result<Option<(TokenRecord, KeyedHash)>, StoreError> {
+        let [a, b, c, d, e, f, g, h] = rows::asked(hashes)?;
+        let found = sqlx::query(select_tokens!("WHERE tokens.hash IN ($1, $2, $3, $4, $5, $6, $7, $8)"))
+            .bind(a)
+            .bind(b)
+            .bind(c)
+            .bind(d)
+            .bind(e)
+            .bind(f)
+            .bind(g)
+            .bind(h)
             .fetch_optional(&self.database.reader)
             .await?;
-        rows::of_hash(found.as_ref(), hash)?.map(record).transpose()
+        let found = rows::of_hash(found.as_ref(), hashes)?;
+        found.map(|(row, hash)| Ok((record(row)?, hash.clone()))).transpose()
     }
 
     /// The tokens of one kind, of one principal or all; oldest first.
@@ -179,10 +192,10 @@ pub(super) async fn insert(connection: &mut sqlx::AnyConnection, token: &NewToke
     let kind = if token.source.is_some() { TokenKind::Oauth } else { TokenKind::Personal };
     sqlx::query(
         "INSERT INTO tokens (id, hash, principal, name, created_at_ms, created_by, expires_at_ms, kind, \
-         scopes, source) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         scopes, source, hash_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(&token.id)
-    .bind(token.hash.to_vec())
+    .bind(token.hash.hash.to_vec())
     .bind(token.principal.to_string())
     .bind(&token.name)
     .bind(token.created_at.0)
@@ -191,6 +204,7 @@ pub(super) async fn insert(connection: &mut sqlx::AnyConnection, token: &NewToke
     .bind(kind.as_str())
     .bind(written(token.scopes.as_deref())?)
     .bind(&token.source)
+    .bind(&token.hash.key)
     .execute(connection)
     .await?;
     Ok(())

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tracegate::clock::{Clock, SystemClock};
+use tracegate::config::database::DatabaseConfig;
+use tracegate::store::Store;
 
 use crate::support::fake_mlflow;
 use crate::support::fake_upstream::FakeUpstream;
@@ -143,6 +145,14 @@ async fn no_secret_of_any_kind_is_written_anywhere() {
     let exchanged = answer["access_token"].as_str().unwrap().to_owned();
     let person = jwt(json!({"aud": "tracegate", "sub": "ann"}));
 
+    // Keys too.
+    for purpose in ["sealing", "token", "client-secret", "session", "session-tokens"] {
+        let path = format!("/api/tracegate/v1/keys/{purpose}/rotate");
+        let made = admin(Request::post(&path, &json!({"overlap_seconds": 0}))).await;
+        assert_eq!(made["key"]["id"], "k2");
+    }
+    let listed = admin(Request::get("/api/tracegate/v1/keys")).await.to_string();
+
     let secrets = [&personal, &databricks, &client, &access, &job, &exchanged, &person];
     for secret in secrets {
         // In its place, good or not; in all the wrong places; and cut short, as a mistyped one is.
@@ -191,9 +201,29 @@ async fn no_secret_of_any_kind_is_written_anywhere() {
     assert!(printed.contains("refused"), "the log was heard");
     assert_eq!(printed.matches(first_token.as_str()).count(), 1, "the first token is printed once");
 
+    let state = data.path().join("state");
+    let store = Store::open(&DatabaseConfig::default(), &state).await.unwrap();
+    let keys = store.keys().await.unwrap();
+    assert_eq!(keys.len(), 10);
+    drop(store);
+
     let mut written = Vec::new();
     files(&data.path().join("state"), &mut written);
     assert!(written.iter().any(|path| path.extension().is_some_and(|extension| extension == "seg")));
+    for key in keys {
+        let value = key.value.unwrap();
+        let forms = [hex::encode(value.expose()), STANDARD.encode(value.expose())[..40].to_owned()];
+        for form in forms.iter().chain([&format!("{:?}", value.expose())]) {
+            assert!(!printed.contains(form) && !listed.contains(form), "{:?} is told", key.purpose);
+        }
+        // The database is where they are.
+        let elsewhere = |path: &&std::path::PathBuf| !path.to_string_lossy().contains("state.db");
+        for path in written.iter().filter(elsewhere) {
+            let bytes = std::fs::read(path).unwrap();
+            assert!(!bytes.windows(32).any(|window| window == value.expose()), "{}", path.display());
+            assert!(!forms.iter().any(|form| holds(&bytes, form)), "{}", path.display());
+        }
+    }
     let own = [SHARED, UPSTREAM, CLIENT_SECRET].map(str::to_owned);
     let all = secrets.into_iter().cloned().chain(own).chain([first_token.clone()]);
     for secret in all {

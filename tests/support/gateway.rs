@@ -70,7 +70,7 @@ impl Gateway {
         config.server.workers = Some(2);
         config.server.shutdown_seconds = 1;
         config.mlflow.url = Some(upstream.url());
-        config.mlflow.token = Some(UPSTREAM_TOKEN.to_owned());
+        config.mlflow.token = Some(UPSTREAM_TOKEN.into());
         // The machine that runs the tests may be busy; what tests staleness sets its own.
         config.policy.max_staleness_ms = 60_000;
         change(&mut config);

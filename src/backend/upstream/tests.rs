@@ -20,7 +20,7 @@ fn config(upstream: &FakeUpstream) -> MlflowConfig {
     MlflowConfig {
         url: Some(upstream.url()),
         username: Some("gateway".to_owned()),
-        password: Some("secret".to_owned()),
+        password: Some("secret".into()),
         ..MlflowConfig::default()
     }
 }
@@ -638,11 +638,11 @@ fn a_bad_configuration_is_refused_at_the_start() {
     for bad in [
         MlflowConfig { url: None, ..base.clone() },
         MlflowConfig { url: Some("x".to_owned()), ..base.clone() },
-        MlflowConfig { token: Some("a\nb".to_owned()), ..base.clone() },
+        MlflowConfig { token: Some("a\nb".into()), ..base.clone() },
         MlflowConfig { token_file: Some("/nowhere/at/all".into()), ..base.clone() },
     ] {
         assert!(UpstreamShared::new(&bad).is_err());
     }
-    let secret = MlflowConfig { token: Some("tok-secret".to_owned()), ..base };
+    let secret = MlflowConfig { token: Some("tok-secret".into()), ..base };
     assert!(!format!("{:?}", UpstreamShared::new(&secret).unwrap()).contains("secret"));
 }

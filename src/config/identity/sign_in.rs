@@ -21,7 +21,6 @@ pub(super) fn validate(config: &IdentityConfig, issuer: &IssuerConfig, at: &str,
     for (key, text) in [
         ("display_name", &issuer.display_name),
         ("client_id", &issuer.client_id),
-        ("client_secret", &issuer.client_secret),
         ("username_claim", &issuer.username_claim),
         ("groups_claim", &issuer.groups_claim),
         ("roles_claim", &issuer.roles_claim),
@@ -30,6 +29,9 @@ pub(super) fn validate(config: &IdentityConfig, issuer: &IssuerConfig, at: &str,
         if text.as_ref().is_some_and(String::is_empty) {
             wrong(format!("{key}` is empty; give it a value or leave the key out"));
         }
+    }
+    if issuer.client_secret.as_ref().is_some_and(|secret| secret.expose().is_empty()) {
+        wrong("client_secret` is empty; give it a value or leave the key out".to_owned());
     }
     if issuer.client_secret.is_some() && issuer.client_secret_file.is_some() {
         wrong("client_secret` is set, and `client_secret_file` too; keep one".to_owned());

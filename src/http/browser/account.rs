@@ -37,7 +37,7 @@ pub(super) async fn show(call: &mut Call<'_>) -> Result<Reply, Refusal> {
     );
     content.push_str("<p><a href=\"/\">To the experiments</a></p>\n");
     if let Some(id) = current {
-        let csrf = app.identity.browsers().csrf_token(id)?;
+        let csrf = app.identity.browsers().csrf_token(id);
         content.push_str(&form("/tracegate/logout", &csrf, "", "", "Sign out"));
         content.push_str("<h2>Your sessions</h2>\n<table><tr><th>Browser</th><th>From</th><th>Began</th>");
         content.push_str("<th>Last used</th><th></th></tr>\n");
@@ -130,7 +130,7 @@ pub(super) async fn end_session(call: &mut Call<'_>, trail: &Trail) -> Result<Re
     };
     let form = Form::parse(&body);
     let session = caller.proof.scheme == Scheme::Session;
-    if !session || !browsers.is_csrf_token(&caller.proof.credential, form.one("csrf")?) {
+    if !session || !browsers.is_csrf_token(&caller.proof.credential, form.one("csrf")?).await {
         return Err(forged());
     }
     let id = form.one("session")?;

@@ -19,7 +19,7 @@ pub(in crate::http) fn starts_over(head: &Head) -> bool {
 
 /// A call by cookie that is more than a reading must prove that a page of ours made it: by what the browser
 /// says of that page, or by the session's token, which no other page can read.
-pub(in crate::http) fn prove_own_page(
+pub(in crate::http) async fn prove_own_page(
     app: &App,
     caller: &Caller,
     head: &Head,
@@ -29,7 +29,7 @@ pub(in crate::http) fn prove_own_page(
         return Ok(());
     }
     if let Some(token) = head.headers.one("x-tracegate-csrf")?
-        && app.identity.browsers().is_csrf_token(&caller.proof.credential, token)
+        && app.identity.browsers().is_csrf_token(&caller.proof.credential, token).await
     {
         return Ok(());
     }

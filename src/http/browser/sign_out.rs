@@ -30,7 +30,7 @@ pub(super) fn form(path: &str, csrf: &str, more: &str, class: &str, button: &str
 /// `GET /tracegate/logout`: a page that asks; a link alone signs nobody out.
 pub(super) async fn ask(open: Open<'_>) -> Result<Reply, Refusal> {
     let Some(caller) = session_of(&open) else { return Ok(signed_out(&open)) };
-    let csrf = open.app.identity.browsers().csrf_token(&caller.proof.credential)?;
+    let csrf = open.app.identity.browsers().csrf_token(&caller.proof.credential);
     let content = format!(
         "<p>You are signed in as <strong>{}</strong>.</p>\n{}",
         escaped(&caller.principal.name),
@@ -45,7 +45,7 @@ pub(super) async fn sign_out(mut open: Open<'_>, trail: &mut Trail) -> Result<Re
     trail.caller(caller);
     let (app, browsers) = (open.app, open.app.identity.browsers());
     let form = Form::parse(&open.body().await?);
-    if !browsers.is_csrf_token(&caller.proof.credential, form.one("csrf")?) {
+    if !browsers.is_csrf_token(&caller.proof.credential, form.one("csrf")?).await {
         return Err(forged());
     }
     trail.begin(Durability::Synced).await?;

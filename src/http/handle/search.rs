@@ -18,9 +18,9 @@ const EXPERIMENTS_DEFAULT: usize = 1000;
 const MODELS_DEFAULT: usize = 100;
 
 /// Narrowed before the backend where grants name the experiments, and after it always.
-pub(super) fn experiments(call: &mut Call<'_>) -> Result<After, Refusal> {
+pub(super) async fn experiments(call: &mut Call<'_>) -> Result<After, Refusal> {
     let wanted = pages::wanted(call, EXPERIMENTS_DEFAULT)?;
-    let Resumed { skip, size } = pages::open(call)?;
+    let Resumed { skip, size } = pages::open(call).await?;
     if let Listed::Only(ids) = call.view()?.listed(call.caller, Privilege::ExperimentView)?
         && ids.len() <= IDS_IN_FILTER
     {
@@ -60,9 +60,9 @@ fn narrow_filter(call: &mut Call<'_>, ids: &[ExperimentId]) -> Result<(), Refusa
     Ok(())
 }
 
-pub(super) fn models(call: &mut Call<'_>, list: &'static str) -> Result<After, Refusal> {
+pub(super) async fn models(call: &mut Call<'_>, list: &'static str) -> Result<After, Refusal> {
     let wanted = pages::wanted(call, MODELS_DEFAULT)?;
-    let Resumed { skip, size } = pages::open(call)?;
+    let Resumed { skip, size } = pages::open(call).await?;
     let size = Some(size.unwrap_or(wanted));
     Ok(After::Narrow(Narrowed { list, skip, size, refill: MODELS_DEFAULT, wanted, keep: Keep::Models }))
 }

@@ -40,8 +40,8 @@ const LISTED_METADATA: [&str; 3] =
 
 /// A search over named experiments. Whoever may not read all of them gets no oracle: filter and order
 /// may use only what a listing shows anyway.
-pub(super) fn search(call: &mut Call<'_>) -> Result<After, Refusal> {
-    pages::open(call)?;
+pub(super) async fn search(call: &mut Call<'_>) -> Result<After, Refusal> {
+    pages::open(call).await?;
     let mut mask = Mask::default();
     let experiments: Vec<ExperimentId> = call
         .demands

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Call, Refusal, Trail, managing, sent_as};
 use crate::access::{Caller, Check, ExperimentId, Grant, PolicyChange, Privilege, Securable, SecurableKind};
 use crate::http::changes::settle;
-use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, RequestFilter, RequestState};
+use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, Purpose, RequestFilter, RequestState};
 use crate::wire::Malformed;
 
 /// A reason that says something, in characters.
@@ -117,7 +117,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Listed, Refusal> {
     let state = query.one("state")?.map(state).transpose()?;
     let context = format!("access-requests|{}", call.caller.principal);
     let before = match query.one("after")? {
-        Some(token) => Some(opened(call, &context, token)?),
+        Some(token) => Some(opened(call, &context, token).await?),
         None => None,
     };
     let mut filter = RequestFilter { principal, securable, state, before };
@@ -323,12 +323,14 @@ pub(super) fn readable(field: &str, text: &str, shortest: usize) -> Result<Strin
 
 /// A place in a list as a token that tells nothing of what lies there.
 pub(super) fn sealed(call: &Call<'_>, context: &str, place: &str) -> Result<String, Refusal> {
-    let sealed = call.app.sealer.seal(context, place.as_bytes());
+    let ring = call.app.keys.ring(Purpose::Sealing);
+    let sealed = ring.seal(call.app.clock.now(), context, place.as_bytes());
     sealed.map_err(|_| Refusal::Internal("a page token could not be sealed".to_owned()))
 }
 
-pub(super) fn opened(call: &Call<'_>, context: &str, token: &str) -> Result<String, Refusal> {
-    let opened = call.app.sealer.open(context, token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+pub(super) async fn opened(call: &Call<'_>, context: &str, token: &str) -> Result<String, Refusal> {
+    let ring = call.app.keys.ring_for(Purpose::Sealing, token).await;
+    let opened = ring.open(context, token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     opened
         .ok_or_else(|| Malformed::new("query parameter `after`", "is not a token of an earlier page").into())
 }

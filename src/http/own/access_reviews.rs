@@ -156,7 +156,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Review, Refusal> {
     rows.sort_by_key(Row::place);
     let context = format!("access-reviews|{}|{:?}", call.caller.principal, question(call));
     if let Some(token) = query.one("after")? {
-        let place: (usize, i64, String) = serde_json::from_str(&opened(call, &context, token)?)
+        let place: (usize, i64, String) = serde_json::from_str(&opened(call, &context, token).await?)
             .map_err(|_| Malformed::new("query parameter `after`", "is not a token of an earlier page"))?;
         rows.retain(|row| row.place() > place);
     }

@@ -4,7 +4,7 @@ use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text
 use super::contract::{Contract, Parameter, optional, required};
 use super::{
     access_requests, access_reviews, audit, audit_review, audit_seen, break_glass, checkpoints, explain,
-    grants, limits, policy, principals, secrets, sessions, shadow, tokens,
+    grants, keys, limits, policy, principals, secrets, sessions, shadow, tokens,
 };
 use crate::access::NewGrant;
 use crate::http::mlflow_auth;
@@ -175,6 +175,17 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
         }
         "tracegate.secret.revoke" => {
             Contract::answering::<secrets::Revoked>("Revokes a secret, and every token that was got for it.")
+        }
+        "tracegate.key.list" => {
+            Contract::answering::<keys::Listed>("The keys, without themselves, retired ones too.")
+        }
+        "tracegate.key.rotate" => {
+            Contract::answering::<keys::Rotated>("Makes a key, which takes over once every replica knows it.")
+                .body::<keys::Rotation>()
+        }
+        "tracegate.key.retire" => {
+            Contract::answering::<keys::Retired>("Ends a key: what was made with it is not good any more.")
+                .body::<keys::Wanted>()
         }
         "tracegate.session.list" => {
             Contract::answering::<sessions::SessionList>("Sessions of browsers: one's own, or another's.")

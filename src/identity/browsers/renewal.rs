@@ -27,7 +27,7 @@ impl Browsers {
         if !self.store.claim_renewal(&record.id, due, lease).await? {
             return Ok(record);
         }
-        let kept = self.kept(&record);
+        let kept = self.kept(&record).await;
         let (Some((_, provider)), Some(token)) = (self.provider(&record.issuer), kept.refresh_token.clone())
         else {
             return self.over(&record, "cannot be renewed").await;

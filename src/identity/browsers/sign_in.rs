@@ -15,10 +15,10 @@ use super::super::issuer::Issuer;
 use super::super::jwt;
 use super::super::provider::{TokenError, Tokens};
 use super::super::tokens::deactivated;
-use super::{Browsers, KEPT_FOR, Kept, random_text};
+use super::{Browsers, KEPT_FOR, Kept, keyed_for, random_text};
 use crate::access::Principal;
 use crate::clock::UnixMillis;
-use crate::store::NewSession;
+use crate::store::{NewSession, Purpose};
 
 /// How long a person may take at the issuer (milliseconds).
 const TIME_TO_SIGN_IN: i64 = 10 * 60_000;
@@ -133,9 +133,9 @@ impl Browsers {
         let separator = if endpoints.authorization.contains('?') { '&' } else { '?' };
         let location = format!("{}{separator}{}", endpoints.authorization, query.finish());
         let content = serde_json::to_vec(&pending).unwrap_or_default();
-        let cookie = self
-            .sealer
-            .seal(SEALED_FOR, &content)
+        let ring = self.keys.ring(Purpose::SessionTokens);
+        let cookie = ring
+            .seal(self.clock.now(), SEALED_FOR, &content)
             .map_err(|_| IdentityError::unavailable("a sign-in cannot be sealed"))?;
         Ok(Begun { location, cookie })
     }
@@ -148,7 +148,8 @@ impl Browsers {
     ) -> Result<SignedIn, IdentityError> {
         let refused = |reason: &str| IdentityError::refused(reason);
         let cookie = cookie.ok_or_else(|| refused("this browser did not begin the sign-in"))?;
-        let opened = self.sealer.open(SEALED_FOR, cookie).ok();
+        let ring = self.keys.ring_for(Purpose::SessionTokens, cookie).await;
+        let opened = ring.open(SEALED_FOR, cookie).ok();
         let pending: Pending = opened
             .and_then(|content| serde_json::from_slice(&content).ok())
             .ok_or_else(|| refused("the sign-in was not begun here"))?;
@@ -230,7 +231,7 @@ impl Browsers {
         let renewed = signed_in.refresh_token.is_some();
         let kept = Kept { id_token: Some(signed_in.id_token), refresh_token: signed_in.refresh_token };
         let session = NewSession {
-            hash: self.keyed("cookie", &cookie)?,
+            hash: self.keys.ring(Purpose::Session).hash(now, &keyed_for("cookie", &cookie)),
             principal: signed_in.principal,
             issuer: signed_in.issuer,
             subject: signed_in.subject,

@@ -17,7 +17,7 @@ impl Browsers {
         let (_, provider) = self.provider(&session.issuer)?;
         let endpoint = provider.endpoints().await.ok()?.end_session.clone()?;
         let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(hint) = self.kept(session).id_token {
+        if let Some(hint) = self.kept(session).await.id_token {
             query.append_pair("id_token_hint", &hint);
         }
         query.append_pair("client_id", &provider.client_id);

@@ -12,13 +12,13 @@ const BACK: &str = "https://traces.example/tracegate/login/callback";
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// An issuer where people sign in, and a world that trusts it.
-struct Place {
-    server: IssuerServer,
-    world: World,
+pub(super) struct Place {
+    pub server: IssuerServer,
+    pub world: World,
 }
 
 impl Place {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::with(|_, _| {}).await
     }
 
@@ -75,7 +75,7 @@ impl Place {
         self.browsers().finish(Some(&begun.cookie), &answered).await
     }
 
-    async fn session(&self, more: Value) -> Session {
+    pub async fn session(&self, more: Value) -> Session {
         let signed_in = self.sign_in(json!({"groups": ["readers", "admins"]}), more).await.unwrap();
         self.browsers().start(signed_in, None, None).await.unwrap()
     }
@@ -284,10 +284,10 @@ async fn a_session_is_its_cookie_and_nothing_else() {
     assert!(identity.identify(&both).await.is_err());
     // Not every token is for pages, nor for other sessions.
     let other = place.session(json!({})).await;
-    let token = place.browsers().csrf_token(&session.id).unwrap();
-    assert!(place.browsers().is_csrf_token(&session.id, &token));
+    let token = place.browsers().csrf_token(&session.id);
+    assert!(place.browsers().is_csrf_token(&session.id, &token).await);
     for id in [other.id.as_str(), "", &session.cookie] {
-        assert!(!place.browsers().is_csrf_token(id, &token));
+        assert!(!place.browsers().is_csrf_token(id, &token).await);
     }
 }
 

@@ -10,7 +10,7 @@ fn agent() -> Principal {
 fn secret(number: u8) -> NewClientSecret {
     NewClientSecret {
         id: format!("sec_{number}"),
-        hash: [number; 32],
+        hash: [number; 32].into(),
         principal: agent(),
         created_at: NOW,
         created_by: BY.to_owned(),
@@ -22,7 +22,7 @@ fn secret(number: u8) -> NewClientSecret {
 fn token(number: u8, source: &str) -> NewToken {
     NewToken {
         id: format!("tok_{number}"),
-        hash: [number; 32],
+        hash: [number; 32].into(),
         principal: agent(),
         name: "access token".to_owned(),
         created_at: NOW,
@@ -44,12 +44,12 @@ async fn a_secret_is_kept_with_what_it_is_for_and_ends_with_its_tokens() {
         assert!(store.add_client_secret(&of_a_user).await.unwrap_err().is_refusal());
         store.add_client_secret(&secret(1)).await.unwrap();
         store.add_client_secret(&secret(2)).await.unwrap();
-        let found = store.client_secret_by_hash(&[1; 32]).await.unwrap().unwrap();
+        let found = store.client_secret_by_hash(&[[1; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!(
             (found.id.as_str(), &found.principal, &found.scopes),
             ("sec_1", &agent(), &secret(1).scopes)
         );
-        assert!(store.client_secret_by_hash(&[3; 32]).await.unwrap().is_none());
+        assert!(store.client_secret_by_hash(&[[3; 32].into()]).await.unwrap().is_none());
         assert!(found.in_force(NOW) && !found.in_force(UnixMillis(NOW.0 + 1_000)));
 
         assert!(store.add_token_for_secret(&token(1, "sec_1"), "sec_1").await.unwrap());

@@ -13,7 +13,7 @@ fn token(id: &str, principal: &Principal, expires_at: Option<i64>) -> NewToken {
     hash[..id.len()].copy_from_slice(id.as_bytes());
     NewToken {
         id: id.to_owned(),
-        hash,
+        hash: hash.into(),
         principal: principal.clone(),
         name: "laptop".to_owned(),
         created_at: NOW,

@@ -6,7 +6,7 @@ use crate::store::{NewSession, Sessions, StoreError};
 fn session(id: &str, principal: &Principal, subject: &str) -> NewSession {
     NewSession {
         id: id.to_owned(),
-        hash: [id.as_bytes()[0]; 32],
+        hash: [id.as_bytes()[0]; 32].into(),
         principal: principal.clone(),
         issuer: "https://issuer".to_owned(),
         subject: subject.to_owned(),
@@ -36,8 +36,8 @@ async fn a_session_is_found_by_its_hash_and_ends_once() {
             store.add_session(&session(id, principal, subject)).await.unwrap();
         }
         assert!(store.add_session(&session("a", &ann, "1")).await.is_err(), "two sessions of one cookie");
-        assert!(store.session_by_hash(&[0; 32]).await.unwrap().is_none());
-        let found = store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
+        assert!(store.session_by_hash(&[[0; 32].into()]).await.unwrap().is_none());
+        let found = store.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!(
             (found.id.as_str(), &found.principal, &found.groups),
             ("a", &ann, &vec![group("readers")])
@@ -47,18 +47,18 @@ async fn a_session_is_found_by_its_hash_and_ends_once() {
         let later = UnixMillis(NOW.0 + 5);
         store.touch_session("a", later).await.unwrap();
         store.touch_session("a", NOW).await.unwrap();
-        assert_eq!(store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap().last_used_at, later);
+        assert_eq!(store.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0.last_used_at, later);
 
         assert_eq!(
             store.end_sessions(Sessions::One("a"), later, "x").await.unwrap(),
             [("a".into(), ann.clone())]
         );
         assert!(store.end_sessions(Sessions::One("a"), later, "y").await.unwrap().is_empty());
-        let ended = store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
+        let ended = store.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!((ended.ended_at, ended.ended_why.as_deref()), (Some(later), Some("x")));
         assert!(ended.sealed_tokens.is_empty());
         store.touch_session("a", UnixMillis(NOW.0 + 9)).await.unwrap();
-        assert_eq!(store.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap().last_used_at, later);
+        assert_eq!(store.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0.last_used_at, later);
 
         let issuer = "https://issuer";
         let other = Sessions::OfSubject { issuer: "https://other", subject: "2" };
@@ -97,11 +97,11 @@ async fn one_replica_has_the_turn_to_renew_and_a_session_that_ended_is_not_renew
         // Whoever had the turn and did not come back loses it.
         assert!(other.claim_renewal("a", lease, UnixMillis(NOW.0 + 60)).await.unwrap());
         store.renew_session("a", &[group("writers")], "anew", Some(UnixMillis(NOW.0 + 90))).await.unwrap();
-        let renewed = other.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
+        let renewed = other.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!((renewed.groups, renewed.sealed_tokens), (vec![group("writers")], "anew".to_owned()));
         store.end_sessions(Sessions::One("a"), NOW, "x").await.unwrap();
         store.renew_session("a", &[], "again", None).await.unwrap();
-        let ended = other.session_by_hash(&[b'a'; 32]).await.unwrap().unwrap();
+        let ended = other.session_by_hash(&[[b'a'; 32].into()]).await.unwrap().unwrap().0;
         assert!(ended.sealed_tokens.is_empty() && ended.ended_at.is_some());
         assert!(!store.claim_renewal("a", UnixMillis(NOW.0 + 90), lease).await.unwrap());
     })

@@ -6,7 +6,7 @@ use crate::store::{NewToken, StoreError, TokenKind};
 fn token(id: &str, principal: &Principal) -> NewToken {
     NewToken {
         id: id.to_owned(),
-        hash: [id.len() as u8; 32],
+        hash: [id.len() as u8; 32].into(),
         principal: principal.clone(),
         name: "laptop".to_owned(),
         created_at: NOW,
@@ -27,8 +27,8 @@ async fn a_token_is_found_by_its_hash_and_remembers_use_and_revocation() {
         store.add_token(&token("a", &ann)).await.unwrap();
         assert!(store.add_token(&token("b", &ann)).await.is_err(), "two tokens of one hash");
 
-        assert!(store.token_by_hash(&[0; 32]).await.unwrap().is_none());
-        let found = store.token_by_hash(&[1; 32]).await.unwrap().unwrap();
+        assert!(store.token_by_hash(&[[0; 32].into()]).await.unwrap().is_none());
+        let found = store.token_by_hash(&[[1; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!((found.id.as_str(), &found.principal), ("a", &ann));
         assert_eq!((found.last_used_at, found.revoked_at, found.principal_active), (None, None, true));
 
@@ -38,7 +38,7 @@ async fn a_token_is_found_by_its_hash_and_remembers_use_and_revocation() {
         assert!(!store.revoke_token("a", UnixMillis(40)).await.unwrap());
         assert!(!store.revoke_token("none", NOW).await.unwrap());
         store.set_active(&ann, false, BY, NOW).await.unwrap();
-        let found = store.token_by_hash(&[1; 32]).await.unwrap().unwrap();
+        let found = store.token_by_hash(&[[1; 32].into()]).await.unwrap().unwrap().0;
         assert_eq!(found.last_used_at, Some(UnixMillis(20)));
         assert_eq!(found.revoked_at, Some(UnixMillis(30)));
         assert!(!found.principal_active);
