@@ -15,6 +15,8 @@ mod error;
 mod exchange;
 mod federation;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod issuer;
 mod jwt;
 mod mapping;

@@ -80,7 +80,7 @@ pub(super) fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> 
     opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the signature {problem}")))
 }
 
-fn seal(
+pub(super) fn seal(
     sealer: &Sealer,
     caller: &Caller,
     method: Method,
@@ -91,7 +91,7 @@ fn seal(
     sealer.seal(&context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
-fn open(
+pub(super) fn open(
     sealer: &Sealer,
     signature: &str,
     method: Method,
