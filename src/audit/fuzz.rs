@@ -71,7 +71,9 @@ fn read(directory: &std::path::Path, bytes: &[u8]) -> (u64, usize) {
 fn with_hashes(data: &[u8]) -> Vec<u8> {
     use sha2::{Digest, Sha256};
     let mut bytes = data.to_vec();
-    let Some(replica) = bytes.get(8 + 8 + record::HASH).map(|length| usize::from(*length)) else { return bytes };
+    let Some(replica) = bytes.get(8 + 8 + record::HASH).map(|length| usize::from(*length)) else {
+        return bytes;
+    };
     let hashed = 8 + 8 + record::HASH + 1 + replica;
     if bytes.len() < hashed + record::HASH {
         return bytes;
@@ -99,7 +101,10 @@ pub(crate) fn export(data: &[u8]) {
     fs::write(&file, data).unwrap();
     if let Ok(verified) = verify_export(&file, Known::default(), &mut |_| {}) {
         for chain in verified {
-            assert!(chain.vouched_seq <= chain.last_seq && chain.first_seq <= chain.last_seq + 1, "{chain:?}");
+            assert!(
+                chain.vouched_seq <= chain.last_seq && chain.first_seq <= chain.last_seq + 1,
+                "{chain:?}"
+            );
         }
     }
     let checkpoints = directory.path().join("checkpoints");

@@ -192,6 +192,9 @@ pub(super) fn graphql(data: &[u8]) {
     // Nothing is shown of what was not asked leave for.
     if reading.needs.is_empty() {
         assert!(reading.model_version_paths.is_empty());
-        assert!(!query.contains("mlflow") || query.contains(['"', '#']) || query.contains("fragment"), "{query}");
+        assert!(
+            !query.contains("mlflow") || query.contains(['"', '#']) || query.contains("fragment"),
+            "{query}"
+        );
     }
 }

@@ -36,10 +36,15 @@ pub(crate) fn request_head(data: &[u8]) {
     assert!(convert::head_bytes(&request) >= sent.len() as u64 * 32);
     let Ok(Some(head)) = convert::head(&request) else { return };
     for (name, value) in &sent {
-        let count = |all: &mut dyn Iterator<Item = &[u8]>| all.filter(|known| *known == value.as_bytes()).count();
+        let count =
+            |all: &mut dyn Iterator<Item = &[u8]>| all.filter(|known| *known == value.as_bytes()).count();
         let ours = head.headers.iter().filter(|(known, _)| *known == name.as_str());
         let theirs = sent.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_bytes());
-        assert_eq!(count(&mut ours.map(|(_, value)| value.as_bytes())), count(&mut theirs.into_iter()), "{name}");
+        assert_eq!(
+            count(&mut ours.map(|(_, value)| value.as_bytes())),
+            count(&mut theirs.into_iter()),
+            "{name}"
+        );
     }
     assert!(sent.iter().filter(|(name, _)| name == "host").count() <= 1);
     assert_eq!(head.path, CanonicalPath::parse(uri.path()).unwrap());

@@ -92,6 +92,11 @@ pub(crate) fn authorization(data: &[u8]) {
     }
 }
 
+#[cfg(test)]
+pub(crate) fn is_accepted(token: &str) -> bool {
+    matches!(bearer(token), Ok(Some(_)))
+}
+
 /// A token as it is sent.
 pub(crate) fn jwt(data: &[u8]) {
     let Ok(token) = std::str::from_utf8(data) else { return };
@@ -127,7 +132,8 @@ fn signature(message: &str) -> Vec<u8> {
 fn vouched_for(token: &str, caller: &Caller) {
     let (message, signed) = token.rsplit_once('.').unwrap();
     assert_eq!(signed, URL_SAFE_NO_PAD.encode(signature(message)), "{token}");
-    let part = |text: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap() };
+    let part =
+        |text: &str| -> Value { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap() };
     let (header, claims) = message.split_once('.').unwrap();
     let (header, claims) = (part(header), part(claims));
     assert_eq!(header["alg"], "HS256");
