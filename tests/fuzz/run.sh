@@ -3,11 +3,10 @@
 # FUZZ_SECONDS is the time of each (60), FUZZ_KEEP=1 puts what is new and small into the corpus.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-host=$(rustc -vV | sed -n 's/^host: //p')
 : "${CARGO_TARGET_DIR:=$here/target}" "${FUZZ_SECONDS:=60}"
 export CARGO_TARGET_DIR
-RUSTC_WRAPPER="$here/instrument.sh" cargo build --locked --manifest-path "$here/Cargo.toml" --profile fuzz --target "$host"
-binary="$CARGO_TARGET_DIR/$host/fuzz/tracegate-fuzz"
+RUSTC_WRAPPER="$here/instrument.sh" cargo build --locked --manifest-path "$here/Cargo.toml"
+binary="$CARGO_TARGET_DIR/debug/tracegate-fuzz"
 [ $# -gt 0 ] || set -- $(ls "$here/corpus")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

