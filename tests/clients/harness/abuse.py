@@ -28,6 +28,8 @@ class Victim:
     port: int
     token: str
     experiment: str
+    # Of the client with manners.
+    gentle_token: str
     # The authority of its certificate, if it speaks TLS.
     trusted: str | None = None
 
@@ -65,7 +67,7 @@ class Gentle:
     def __init__(self, victim):
         handle, self.notes = tempfile.mkstemp(prefix="gentle-")
         os.close(handle)
-        settings = {"port": victim.port, "token": victim.token, "experiment": victim.experiment,
+        settings = {"port": victim.port, "token": victim.gentle_token, "experiment": victim.experiment,
                     "trusted": victim.trusted, "notes": self.notes}
         self.process = subprocess.Popen([sys.executable, __file__, json.dumps(settings)], stdin=subprocess.PIPE)
 

@@ -24,12 +24,15 @@ def victim(directory, secure, **environment):
     server = processes.start(
         "tracegate serve", [processes.tracegate_binary(), "serve"], f"http://127.0.0.1:{port}", directory / "serve.log",
         processes.clean_environment(
-            TRACEGATE__SERVER__LISTEN=f"127.0.0.1:{port}", TRACEGATE__SERVER__DATA_DIR=str(directory / "data"), **environment,
+            TRACEGATE__SERVER__LISTEN=f"127.0.0.1:{port}", TRACEGATE__SERVER__DATA_DIR=str(directory / "data"),
+            # Whoever abuses it with a good token is one principal, and whoever behaves another.
+            TRACEGATE__SERVER__MAX_CALLS_PER_PRINCIPAL="64", **environment,
         ),
         directory, lambda: _listens(port), 60,
     )
     try:
-        target = abuse.Victim(server, port, details["tokens"]["admin"], experiment, trusted)
+        tokens = details["tokens"]
+        target = abuse.Victim(server, port, tokens["admin"], experiment, tokens["alice"], trusted)
         gentle = abuse.Gentle(target)
         try:
             processes.wait_until(lambda: len(gentle.between(0, float("inf"))[0]) > 10, 60, "the gentle client")
