@@ -34,14 +34,16 @@ help:
 	  'make test    unit and integration tests, routes, our API as described, and real clients' \
 	  'make test-helm  the Helm chart, its settings, alert rules and image' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
-	  'make lint    formatting and clippy' \
+	  'make fuzz    every reader of requests under libFuzzer (FUZZ_SECONDS=60 each, FUZZ_TARGETS)' \
+  'make lint    formatting and clippy' \
 	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
 	  'make conformance     the whole comparison of our store with a real MLflow (CONFORMANCE_SEEDS); part of make prove' \
   'make deny    licences and advisories of dependencies (needs cargo-deny)' \
 	  'make bench   requests per second and latency, beside MLflow, its basic-auth and nginx' \
 	  'make bench-identity  what it takes to know who calls, beside a check of a password' \
 	  'make bench-policy    policy decisions beside casbin, Cedar and regorus; how they grow; start-up' \
-	  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
+	  'make bench-abuse     what a client notices while others abuse the gateway' \
+  'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
 	  'make bench-embedded  our store beside mlflow server, without auth, with basic-auth, and with its cache' \
   'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
@@ -115,6 +117,11 @@ soak: clients-3 rust
 	TRACEGATE_BIN="$(DEBUG_BINARY)" TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_embedded_faults.py -k kill
 
+# Every reader of what callers send under libFuzzer, one after the other; `make test` runs them over their corpus.
+.PHONY: fuzz
+fuzz: rust
+	FUZZ_SECONDS="$(or $(FUZZ_SECONDS),60)" tests/fuzz/run.sh $(FUZZ_TARGETS)
+
 # --- the proof ----------------------------------------------------------------------------
 
 # What `make test` does with the policy engine, a hundred times longer: docs/POLICY-PROOF.md.
@@ -153,6 +160,12 @@ bench: clients-3 rust
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
 	$(MAKE) bench-identity BENCH_ARGS=
+
+# What a client notices while others abuse the gateway.
+.PHONY: bench-abuse
+bench-abuse: clients-3 rust
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/abuse.py $(BENCH_ARGS)
 
 .PHONY: bench-embedded
 bench-embedded: clients-3 rust

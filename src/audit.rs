@@ -24,6 +24,8 @@ mod call;
 mod checkpoint;
 mod directory;
 pub mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod ledger;
 mod mirror;
 mod publisher;

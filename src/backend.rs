@@ -14,6 +14,8 @@ mod error;
 mod spool;
 mod upstream;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use embedded::fuzz;
 pub use embedded::{Embedded, EmbeddedShared};
 pub use error::BackendError;
 pub use spool::{SpoolError, SpoolLimits, spool};

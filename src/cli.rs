@@ -11,6 +11,10 @@ mod client;
 mod demo;
 mod demo_seed;
 mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz {
+    pub(crate) use super::policy::fuzz::policy_yaml;
+}
 mod import;
 mod keys;
 mod limits;

@@ -7,6 +7,8 @@ mod convert;
 mod edit;
 mod error;
 mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod governors;
 mod handle;
 mod limited;

@@ -15,6 +15,8 @@ mod error;
 mod exchange;
 mod federation;
 mod fetch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod hashed;
 mod issuer;
 mod jwt;

@@ -133,7 +133,9 @@ fn without_tests<'s>(path: &str, source: &'s str) -> &'s str {
         || path.contains("/policy/proof")
         || path.ends_with("/tests.rs")
         || path.contains("/test_")
-        || path.ends_with("/testing.rs");
+        || path.ends_with("/testing.rs")
+        || path.ends_with("/fuzz.rs")
+        || path.contains("/fuzzing");
     if for_tests || path.ends_with("config/describe.rs") || path.ends_with("/layers.rs") {
         return "";
     }

@@ -14,6 +14,8 @@ mod entries;
 mod evaluation;
 mod experiments;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod label_schemas;
 mod logged_models;
 mod lookup;

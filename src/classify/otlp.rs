@@ -5,6 +5,8 @@
 //! turns two kinds of attributes into trace tags: `mlflow.traceTag.KEY` of root spans and all attributes
 //! of the resource. Whatever its parser could read otherwise than this one is refused.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod json;
 mod protobuf;
 

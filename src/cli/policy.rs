@@ -3,6 +3,8 @@
 mod apply;
 mod export;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod plan;
 mod test;
 mod time;

@@ -2,6 +2,8 @@
 //! browsers.
 
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod guard;
 mod h2;
 mod pace;

@@ -224,27 +224,30 @@ fn position(call: &Call<'_>, position: Position) -> Result<String, Refusal> {
 
 /// What a token is bound to: the caller, the operation, and the request but for its page.
 fn context(call: &Call<'_>) -> String {
+    let question = match &call.json {
+        Some(object) => digest(object.iter().map(|(key, value)| (key.as_str(), value.to_string()))),
+        None => digest(call.head.query.pairs().iter().map(|(key, value)| (key.as_str(), value.clone()))),
+    };
+    format!("{} {} {question}", call.caller.principal, call.operation.name)
+}
+
+/// One text for one question. JSON written anew and queries hold no NUL, which ends each part.
+fn digest<'q>(pairs: impl Iterator<Item = (&'q str, String)>) -> String {
     let mut hash = Sha256::new();
     let of_page = |key: &str| matches!(key, "page_token" | "pageToken" | "max_results" | "maxResults");
-    match &call.json {
-        Some(object) => {
-            for (key, value) in object.iter().filter(|(key, _)| !of_page(key)) {
-                hash.update(key.as_bytes());
-                hash.update([0]);
-                hash.update(value.to_string().as_bytes());
-                hash.update([0]);
-            }
+    for (key, value) in pairs.filter(|(key, _)| !of_page(key)) {
+        if key.contains('\0') {
+            // A key of JSON may hold one, and would end early. No key begins with this byte.
+            hash.update([0xff]);
+            hash.update(Value::String(key.to_owned()).to_string().as_bytes());
+        } else {
+            hash.update(key.as_bytes());
         }
-        None => {
-            for (key, value) in call.head.query.pairs().iter().filter(|(key, _)| !of_page(key)) {
-                hash.update(key.as_bytes());
-                hash.update([0]);
-                hash.update(value.as_bytes());
-                hash.update([0]);
-            }
-        }
+        hash.update([0]);
+        hash.update(value.as_bytes());
+        hash.update([0]);
     }
-    format!("{} {} {}", call.caller.principal, call.operation.name, hex::encode(hash.finalize()))
+    hex::encode(hash.finalize())
 }
 
 fn next_token(page: &Map<String, Value>) -> Option<String> {
@@ -281,4 +284,33 @@ fn set_size(call: &mut Call<'_>, size: usize) {
     let object = call.edit();
     object.remove("maxResults");
     object.insert("max_results".to_owned(), Value::from(size));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_questions_have_one_digest() {
+        let digest = |text: &str| {
+            let object = json::parse_object(text.as_bytes()).unwrap();
+            digest(object.iter().map(|(key, value)| (key.as_str(), value.to_string())))
+        };
+        let texts = [
+            r#"{"a":"b","c":"d"}"#,
+            r#"{"a\u0000\"b\"\u0000c":"d"}"#,
+            r#"{"\"a\\u0000\\\"b\\\"\\u0000c\"":"d"}"#,
+            r#"{"a":"b\u0000c\u0000d"}"#,
+            r#"{"c":"d","a":"b"}"#,
+            r#"{"a":{"b":"c"}}"#,
+            r#"{"ab":"","c":"d"}"#,
+            "{}",
+        ];
+        for (index, text) in texts.iter().enumerate() {
+            for other in &texts[..index] {
+                assert_ne!(digest(text), digest(other), "{text} {other}");
+            }
+        }
+        assert_eq!(digest(r#"{"a":1,"page_token":"x","maxResults":5}"#), digest(r#"{"a":1}"#));
+    }
 }

@@ -6,6 +6,8 @@
 
 mod discovery;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod list;
 mod me;
 mod patch;

@@ -83,7 +83,7 @@ pub(super) async fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Ref
     opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the signature {problem}")))
 }
 
-fn seal(
+pub(super) fn seal(
     ring: &Ring,
     caller: &Caller,
     method: Method,
@@ -94,7 +94,7 @@ fn seal(
     ring.seal(now, &context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
-fn open(
+pub(super) fn open(
     ring: &Ring,
     signature: &str,
     method: Method,

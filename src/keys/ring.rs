@@ -65,7 +65,7 @@ pub(super) fn build(purpose: Purpose, rows: &[KeyRow], file: Option<&ReadFile>) 
 
 impl Ring {
     /// With one key, the first.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn of(purpose: Purpose, key: [u8; 32]) -> Self {
         let key =
             Key { id: FIRST_KEY.to_owned(), value: SecretKey::from(key), makes_from: Some(UnixMillis(0)) };

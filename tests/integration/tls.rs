@@ -11,6 +11,7 @@ use tracegate::config::identity::CertificateConfig;
 
 use crate::support::callers::Who;
 use crate::support::fake_mlflow::{A, run};
+use crate::support::fake_upstream::Scripted;
 use crate::support::gateway::{AGENT, Gateway};
 use crate::support::raw_http::Request;
 use crate::support::secure::{Authority, Signed, Stream, TlsFiles, call2, connect, exchange, http2};
@@ -152,6 +153,39 @@ async fn what_http1_refuses_is_refused_in_http2() {
     let short = set_tag().header("content-length", "3").body(()).unwrap();
     assert!(!matches!(call2(&send, short, body()).await, Ok((200, ..))));
     assert_eq!(gateway.forwarded().len(), 2, "the two that were answered 200");
+    gateway.stop().await;
+}
+
+/// A call that is taken back is no stream any more, but the work that it began goes on.
+#[actix_rt::test]
+async fn calls_that_are_taken_back_at_once_count_until_they_are_over() {
+    let authority = Authority::new("ours");
+    let (gateway, _files) = secure(&authority, |config, _| config.server.max_calls_per_connection = 3).await;
+    gateway.upstream.on("POST", "/api/2.0/mlflow/runs/set-tag", |_| {
+        Scripted::After(Duration::from_secs(20), Box::new(Scripted::ok("{}")))
+    });
+    let send = http2(connect(gateway.address, &authority, None, "h2").await.unwrap()).await;
+    let tag = json!({ "run_id": run(A), "key": "k", "value": "v" }).to_string();
+    let set_tag = || {
+        let request = request2(&gateway, Who::Editor, "POST", "/api/2.0/mlflow/runs/set-tag");
+        request.body(()).unwrap()
+    };
+    for begun in 1..=3 {
+        let mut ready = send.clone().ready().await.unwrap();
+        let (_answer, mut sending) = ready.send_request(set_tag(), false).unwrap();
+        sending.send_data(Bytes::from(tag.clone()), true).unwrap();
+        let gateway = &gateway;
+        until("the call has reached the upstream", || async move { gateway.forwarded().len() == begun })
+            .await;
+        sending.send_reset(h2::Reason::CANCEL);
+    }
+    let refused = call2(&send, set_tag(), Some(Bytes::from(tag.clone()))).await.unwrap_err();
+    assert_eq!(refused.reason(), Some(h2::Reason::REFUSED_STREAM), "{refused}");
+    // Others are not kept from anything.
+    let other = http2(connect(gateway.address, &authority, None, "h2").await.unwrap()).await;
+    let read = request2(&gateway, Who::Reader, "GET", &read_run()).body(()).unwrap();
+    assert_eq!(call2(&other, read, None).await.unwrap().0, 200);
+    assert_eq!(gateway.forwarded().len(), 4);
     gateway.stop().await;
 }
 

@@ -6,6 +6,8 @@
 
 mod any_value;
 mod commit;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod gather;
 mod json;
 mod preview;

@@ -6,6 +6,8 @@
 mod compile;
 mod content;
 mod correlation;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 mod like;
 mod meaning;
 mod metrics;

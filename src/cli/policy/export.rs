@@ -216,5 +216,7 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzz;
 #[cfg(test)]
 mod tests;

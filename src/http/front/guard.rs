@@ -20,6 +20,10 @@ use super::pace::Pace;
 /// How often a connection with a call in flight looks again whether it still is.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// Bytes that one connection may hand on before others on its worker have their turn. HTTP/2 frames of a few bytes
+/// can want work, and those of a whole socket buffer would keep a worker for seconds.
+const TURN: usize = 32 * 1024;
+
 pub(in crate::http) enum Socket {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -30,6 +34,8 @@ pub(in crate::http) struct Guarded {
     connection: Rc<Connection>,
     writing: Pace,
     timer: Pin<Box<Sleep>>,
+    /// What was read in this turn.
+    turn: usize,
     /// What is to be let go of when the connection is over.
     _holds: Box<dyn std::any::Any>,
 }
@@ -43,7 +49,7 @@ impl Guarded {
     ) -> Self {
         let first = connection.last_moment().unwrap_or_else(Instant::now);
         let timer = Box::pin(tokio::time::sleep_until(first.into()));
-        Self { socket, connection, writing, timer, _holds: holds }
+        Self { socket, connection, writing, timer, turn: 0, _holds: holds }
     }
 
     pub fn connection(&self) -> &Rc<Connection> {
@@ -110,6 +116,11 @@ impl AsyncRead for Guarded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.turn >= TURN {
+            this.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let read = match &mut this.socket {
             Socket::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
@@ -118,6 +129,7 @@ impl AsyncRead for Guarded {
         if buffer.filled().len() > before {
             this.connection.received(Instant::now());
         }
+        this.turn = if read.is_pending() { 0 } else { this.turn + buffer.filled().len() - before };
         if this.is_overdue(context) {
             return Poll::Ready(Err(too_slow()));
         }
@@ -154,5 +166,54 @@ impl AsyncWrite for Guarded {
             Socket::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
         };
         this.wrote(context, shut, |()| 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use futures_util::future::poll_fn;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::server::ServerConfig;
+
+    #[actix_rt::test]
+    async fn others_have_their_turn_however_much_one_connection_has_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        const ALL: usize = 4 << 20;
+        let sending = tokio::spawn(async move { sender.write_all(&vec![7; ALL]).await.map(|()| sender) });
+        let config = ServerConfig::default();
+        let connection = Connection::new(&config, IpAddr::from([127, 0, 0, 1]), false, true, None);
+        assert_eq!(peer.ip(), IpAddr::from([127, 0, 0, 1]));
+        let mut guarded = Guarded::new(Socket::Plain(stream), connection, Pace::new(&config), Box::new(()));
+        let (mut read, mut most) = (0, 0);
+        while read < ALL {
+            let turn = poll_fn(|context| {
+                let mut turn = 0;
+                let mut buffer = [0; 4096];
+                loop {
+                    let mut buffer = ReadBuf::new(&mut buffer);
+                    match Pin::new(&mut guarded).poll_read(context, &mut buffer) {
+                        Poll::Ready(Ok(())) => turn += buffer.filled().len(),
+                        Poll::Ready(Err(error)) => panic!("{error}"),
+                        Poll::Pending if turn == 0 => return Poll::Pending,
+                        Poll::Pending => return Poll::Ready(turn),
+                    }
+                    if read + turn == ALL {
+                        return Poll::Ready(turn);
+                    }
+                }
+            });
+            let turn = turn.await;
+            read += turn;
+            most = most.max(turn);
+        }
+        assert!(most <= TURN + 4096, "{most} bytes in one turn");
+        drop(sending.await.unwrap().unwrap());
     }
 }

@@ -62,6 +62,8 @@ pub(in crate::http) async fn serve<S, B>(
         .max_send_buffer_size(SEND_BUFFER);
     let Ok(Ok(mut http2)) = tokio::time::timeout(patience, builder.handshake(io)).await else { return };
     let mut stopping = pin!(stopping);
+    // One more of it for each call that is worked on.
+    let calls = Rc::new(());
     // Since when no new calls are taken.
     let mut closing: Option<Instant> = None;
     loop {
@@ -73,10 +75,18 @@ pub(in crate::http) async fn serve<S, B>(
         let look = look.max(Instant::now() + Duration::from_millis(10));
         tokio::select! {
             accepted = poll_fn(|context| http2.poll_accept(context)) => {
-                let Some(Ok((request, respond))) = accepted else { return };
+                let Some(Ok((request, mut respond))) = accepted else { return };
+                // A call that the client took back is no stream to `h2` any more, but still our work.
+                if Rc::strong_count(&calls) > config.max_calls_per_connection as usize {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                    continue;
+                }
                 let (front, connection) = (Arc::clone(front), Rc::clone(&connection));
-                let service = Rc::clone(&service);
-                actix_web::rt::spawn(async move { answer(&front, connection, &*service, request, respond).await });
+                let (service, call) = (Rc::clone(&service), Rc::clone(&calls));
+                actix_web::rt::spawn(async move {
+                    answer(&front, connection, &*service, request, respond).await;
+                    drop(call);
+                });
             }
             () = &mut stopping, if closing.is_none() => {
                 http2.graceful_shutdown();
