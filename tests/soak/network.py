@@ -24,8 +24,15 @@ class Loop:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(30)
 
     def stop(self):
+        self.run(self._cancel())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+
+    async def _cancel(self):
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _pump(reader, writer, may_pass):

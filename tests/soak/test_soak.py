@@ -71,7 +71,7 @@ class Load:
         })
         self.running = {}
         for kind in CLIENTS:
-            environment = processes.clean_environment(PYTHONPATH=str(HERE))
+            environment = processes.clean_environment(PYTHONPATH=str(HERE), REQUESTS_CA_BUNDLE=cluster.trusted)
             if kind in WHO:
                 environment |= {
                     "MLFLOW_TRACKING_URI": cluster.url, "MLFLOW_TRACKING_TOKEN": cluster.tokens[WHO[kind]],
