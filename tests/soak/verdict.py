@@ -1,6 +1,7 @@
 """What came of it, counted exactly: each count that must be zero, and figures that are only told."""
 
 import json
+import re
 import sqlite3
 import subprocess
 from collections import Counter, defaultdict
@@ -13,6 +14,7 @@ import ledger as ledgers
 OUTAGE = {502, 503, 504}
 LIMIT_PER_SECOND = 5
 KEPT = 5
+DECISION = re.compile(r'decision_id="([0-9a-f-]{36})"')
 
 
 class Verdict:
@@ -45,6 +47,15 @@ class Verdict:
         self._shutdown()
         self._failures()
         self._outages()
+
+    def _unidentified(self):
+        """The decisions by which callers were refused whom the gateway could not identify, by its own log."""
+        found = set()
+        for replica in self.cluster.replicas:
+            for line in replica.server.log_text().splitlines():
+                if "reason=who calls cannot be verified now" in line:
+                    found |= set(DECISION.findall(line))
+        return found
 
     # --- decisions --------------------------------------------------------------------
 
@@ -196,9 +207,12 @@ class Verdict:
         recorded = {decision for decision, _, _ in rows}
         decided = [call for call in self.answered if call.get("decision")]
         missing = [call for call in decided if call["decision"] not in recorded]
-        # Of refused credentials only some have a record of their own, the others are counted.
-        self._must_be_empty("answered calls without an audit record", [call for call in missing if call["status"] != 401])
-        self._must_be_empty("refused credentials that were not counted", self._uncounted([call for call in missing if call["status"] == 401]))
+        # Of refusals of callers that could not be identified only some have a record of their own; the others are counted.
+        unidentified = self._unidentified()
+        unknown = [call for call in missing if call["status"] == 401 or call["status"] == 503 and call["decision"] in unidentified]
+        unknown_ids = {call["decision"] for call in unknown}
+        self._must_be_empty("answered calls without an audit record", [call for call in missing if call["decision"] not in unknown_ids])
+        self._must_be_empty("refusals of unknown callers that were not counted", self._uncounted(unknown))
         self._must_be_empty("audit records that are there twice", [row for row in rows if row[1] in ("begin", "complete", "policy_change") and row[2] != "1"])
         silent = [call for call in self.answered if not call.get("decision") and call["path"] not in ("/healthz", "/readyz")]
         self._must_be_empty("answers without a decision id", silent)
@@ -222,25 +236,32 @@ class Verdict:
         self.told["decisions found in the record"] = len({call["decision"] for call in decided})
 
     def _uncounted(self, refused):
-        """Of each replica: more refusals than its counts say, but for those of the last minute before a kill."""
-        short = []
+        """Of each replica and status: more such refusals than its counts say, but for those that the last minute
+        before a `kill -9` takes with it."""
+        short, counts = [], Counter()
         for replica in self.cluster.replicas:
+            # From the last start before each moment; an event begins a moment before its kill.
             killed = [
                 event["began"] for event in self.happened
                 if event["event"] == "kill_all" or event["event"] == "kill_one" and event["replica"] == replica.name
             ]
-            sure = [
-                call for call in refused
-                # The event's beginning is a moment before the kill.
-                if call["host"] == replica.address[0] and not any(kill - 61 < call["came"] < kill + 5 for kill in killed)
-            ]
-            counted = self.cluster.sql(
-                f"SELECT coalesce(sum((json::jsonb->>'repeated')::bigint), 0) FROM audit_events JOIN audit_positions ON "
-                f"audit_events.id >> 40 = audit_positions.number WHERE replica = '{replica.name}' AND decision_id IS NOT NULL"
+            rows = self.cluster.sql(
+                "SELECT status, sum((json::jsonb->>'repeated')::bigint) FROM audit_events JOIN audit_positions "
+                "ON audit_events.id >> 40 = audit_positions.number "
+                f"WHERE replica = '{replica.name}' AND json::jsonb->>'repeated' IS NOT NULL GROUP BY 1"
             )
-            if int(counted[0][0]) < len(sure):
-                short.append(f"{replica.name}: {counted[0][0]} counted, at least {len(sure)} answered")
-        self.told["refused credentials that are counted, not recorded singly"] = len(refused)
+            counted = {int(status): int(times) for status, times in rows}
+            counts.update(counted)
+            for status in (401, 503):
+                sure = [
+                    call for call in refused
+                    if call["host"] == replica.address[0] and call["status"] == status
+                    and not any(kill - 61 < call["came"] < kill + 5 for kill in killed)
+                ]
+                if counted.get(status, 0) < len(sure):
+                    short.append(f"{replica.name}: {counted.get(status, 0)} counted with {status}, at least {len(sure)} answered")
+        self.told["refusals of unknown callers without a record of their own"] = len(refused)
+        self.told["of those counted in the record, by status"] = dict(counts)
         return short
 
     # --- what it was like -------------------------------------------------------------
