@@ -12,7 +12,7 @@ from harness import processes
 import ledger as ledgers
 
 OUTAGE = {502, 503, 504}
-LIMIT_PER_SECOND = 5
+LIMIT_PER_SECOND = 2
 KEPT = 5
 DECISION = re.compile(r'decision_id="([0-9a-f-]{36})"')
 
