@@ -48,6 +48,19 @@ class Chaos:
             self.cluster.wait_ready([replica])
         return seen
 
+    def stop_with_a_call_that_hangs(self):
+        """A call that its client never finishes does not keep a stop from ending."""
+        replica = self._one()
+        call = HalfSent(self.cluster, replica)
+        began = time.monotonic()
+        replica.server.process.send_signal(signal.SIGTERM)
+        code = replica.server.process.wait(SHUTDOWN_SECONDS + SLACK)
+        seconds = round(time.monotonic() - began, 2)
+        call.drop()
+        self.cluster.start(replica)
+        self.cluster.wait_ready([replica])
+        return {"replica": replica.name, "exit_codes": [code], "hanging_stop_seconds": seconds}
+
     def kill_one(self):
         replica = self._one()
         self.cluster.kill(replica)
@@ -128,7 +141,7 @@ class Chaos:
 
 
 EVENTS = [
-    "rolling_restart", "kill_one", "freeze_one", "cut_one_from_postgresql", "rotate_certificates", "rotate_keys",
+    "rolling_restart", "kill_one", "freeze_one", "stop_with_a_call_that_hangs", "cut_one_from_postgresql", "rotate_certificates", "rotate_keys",
     "silence_one_from_postgresql", "cut_one_from_mlflow", "restart_postgresql", "cut_all_from_postgresql",
     "cut_all_from_mlflow", "kill_all",
 ]
@@ -151,6 +164,9 @@ class HalfSent:
         self._stream.sendall(head + body[:20])
         # Until the gateway has taken it up: a connection that waits in the kernel is not in flight.
         time.sleep(0.3)
+
+    def drop(self):
+        self._stream.close()
 
     def finish(self):
         """The status that it is answered with, or 0."""

@@ -26,7 +26,7 @@ NAMES = ("first", "second", "third")
 ADDRESSES = ("127.0.0.11", "127.0.0.12", "127.0.0.13")
 STALENESS_MS = 2000
 TOKEN_CACHE_SECONDS = 3
-SHUTDOWN_SECONDS = 10
+SHUTDOWN_SECONDS = 5
 
 
 @dataclass

@@ -269,12 +269,13 @@ class Verdict:
     def _shutdown(self):
         bad = []
         for event in self.happened:
-            if event["event"] == "rolling_restart":
-                bad += [f"exit code {code}" for code in event["exit_codes"] if code != 0]
-                bad += [f"a call in flight was answered {status}" for status in event["in_flight_statuses"] if status != 200]
+            bad += [f"exit code {code}" for code in event.get("exit_codes", []) if code != 0]
+            bad += [f"a call in flight was answered {status}" for status in event.get("in_flight_statuses", []) if status != 200]
         self._must_be_empty("stops that were not graceful", bad)
         stops = [seconds for event in self.happened for seconds in event.get("stop_seconds", [])]
         self.told["longest graceful stop, s"] = max(stops, default=None)
+        hanging = [event["hanging_stop_seconds"] for event in self.happened if "hanging_stop_seconds" in event]
+        self.told["longest stop with a call that hangs, s"] = max(hanging, default=None)
 
     def _failures(self):
         failed = Counter()
