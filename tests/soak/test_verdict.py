@@ -31,7 +31,7 @@ def fact(what, at, **more):
 def sound():
     late = 20 + STALENESS_MS / 1000
     return [
-        call("allow", 200, 1), call("allow", 503, 2), call("deny", 403, 3),
+        call("allow", 404, 2, path=SPANS_FILE.format(TRACE)), call("allow", 200, 1), call("allow", 503, 2), call("deny", 403, 3),
         call("allow", 200, 4, method="POST", path="/api/tracegate/v1/grants"),
         fact("granted", 10, version=2), fact("revoked", 20, version=3),
         call("changing", 200, 11, version=2), call("changing", 200, 20.5, version=2), call("changing", 403, late + 1, version=3, demanded=3),
@@ -87,7 +87,11 @@ RIGHTS = "wrong decisions for rights that never changed"
 AT_VERSION = "decisions that were wrong at their version"
 TOKENS = "tokens good after their end or refused before"
 WRITES = "acknowledged writes that are not there once"
+SPANS_FILE = "/api/2.0/mlflow-artifacts/artifacts/1/traces/{}/artifacts/traces.json"
 ADDED = [
+    pytest.param(
+        call("allow", 404, 70, path=SPANS_FILE.format(TRACE)), "answers of an unexpected kind", id="spans that were acknowledged are not found"
+    ),
     pytest.param(call("allow", 403, 5), RIGHTS, id="kept out"),
     pytest.param(call("allow", 401, 5), RIGHTS, id="not known"),
     pytest.param(call("deny", 200, 5), RIGHTS, id="let through"),
