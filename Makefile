@@ -33,9 +33,9 @@ help:
 	  'make demo    Tracegate with a store of its own, and callers to try (DEMO_ARGS="--port 8080")' \
 	  'make test    unit and integration tests, routes, our API as described, and real clients' \
 	  'make test-helm  the Helm chart, its settings, alert rules and image' \
-	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000)' \
+	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000), then three replicas under ten minutes of faults (SOAK_SECONDS)' \
 	  'make fuzz    every reader of requests under libFuzzer (FUZZ_SECONDS=60 each, FUZZ_TARGETS)' \
-  'make lint    formatting and clippy' \
+	  'make lint    formatting and clippy' \
 	  'make prove   the policy engine beside casbin on tens of millions of decisions (PROVE_DECISIONS, PROVE_SEED)' \
 	  'make conformance     the whole comparison of our store with a real MLflow (CONFORMANCE_SEEDS); part of make prove' \
   'make deny    licences and advisories of dependencies (needs cargo-deny)' \
@@ -57,8 +57,8 @@ demo: rust
 
 # --- tests --------------------------------------------------------------------------------
 
-.PHONY: test test-rust test-routes test-api test-clients test-conformance
-test: test-rust test-routes test-api test-clients test-conformance
+.PHONY: test test-rust test-routes test-api test-clients test-conformance test-replicas
+test: test-rust test-routes test-api test-clients test-conformance test-replicas
 
 # The store's tests start a PostgreSQL of their own, from the server programs on PATH. The second half runs the
 # publication of policy through the interleavings of its threads.
@@ -102,20 +102,32 @@ test-conformance: clients-3 clients-2 rust
 	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/conformance $(PYTEST_ARGS)
 
+# Three replicas under load while each fault happens once; `make soak` has the long form.
+test-replicas: clients-3 rust
+	cargo build --bin tracegate
+	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(DEBUG_BINARY)" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -q -s -ra tests/soak $(PYTEST_ARGS)
+
 # The same scenarios straight at MLflow: is a failure ours or the scenario's?
 .PHONY: test-clients-direct
 test-clients-direct: clients-3 clients-2
 	MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients --direct $(PYTEST_ARGS)
 
-# Every answered call must be in the record after each kill.
+# Every answered call must be in the record after each kill; then all that can happen to three replicas, again and again.
+# TRACEGATE_OLD_BIN, a binary of the version before, makes one of them start as that.
 .PHONY: soak
 SOAK_ROUNDS ?= 100
+SOAK_SECONDS ?= 600
+SOAK_REPORT ?= $(CACHE)/soak.json
 soak: clients-3 rust
 	TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) cargo test --test integration kills:: -- --nocapture
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" TRACEGATE_KILL_ROUNDS=$(SOAK_ROUNDS) \
 	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/clients/test_embedded_faults.py -k kill
+	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(DEBUG_BINARY)" \
+	  TRACEGATE_SOAK_SECONDS="$(SOAK_SECONDS)" TRACEGATE_SOAK_REPORT="$(SOAK_REPORT)" \
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -s tests/soak
 
 # Every reader of what callers send under libFuzzer, one after the other; `make test` runs them over their corpus.
 .PHONY: fuzz

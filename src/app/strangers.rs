@@ -32,13 +32,21 @@ struct State {
     began: i64,
     recorded: u32,
     recorded_of: HashMap<String, u32>,
-    /// Refusals without a record, by address.
-    counted: HashMap<Option<String>, u64>,
+    /// Refusals without a record, by address and by how they were refused.
+    counted: HashMap<(Option<String>, Kind), u64>,
+}
+
+/// How somebody was refused: a bad credential and a store that cannot say who calls are not one thing to whoever
+/// reads the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Kind {
+    pub status: u16,
+    pub outcome: Outcome,
 }
 
 impl Strangers {
     /// Whether a refusal gets a record of its own. If not, it is counted.
-    pub fn admit(&self, address: Option<&str>, now: UnixMillis) -> bool {
+    pub fn admit(&self, address: Option<&str>, kind: Kind, now: UnixMillis) -> bool {
         let mut state = self.state.lock();
         if !(0..MINUTE_MS).contains(&(now.0 - state.began)) {
             state.began = now.0;
@@ -53,26 +61,38 @@ impl Strangers {
             state.recorded_of.insert(address.to_owned(), of_address + 1);
             return true;
         }
-        let known = Some(address.to_owned());
-        let key =
-            if state.counted.contains_key(&known) || state.counted.len() < ADDRESSES { known } else { None };
+        let known = (Some(address.to_owned()), kind);
+        let key = if state.counted.contains_key(&known) || state.counted.len() < ADDRESSES {
+            known
+        } else {
+            (None, kind)
+        };
         *state.counted.entry(key).or_default() += 1;
         false
     }
 
-    /// The refusals without a record since this was last asked, by address; `None` for those beyond what
-    /// is counted one by one.
-    fn take(&self) -> Vec<(Option<String>, u64)> {
+    /// The refusals without a record since this was last asked, by address and kind; without an address those
+    /// beyond what is counted one by one.
+    fn take(&self) -> Vec<((Option<String>, Kind), u64)> {
         let mut counted: Vec<_> = std::mem::take(&mut self.state.lock().counted).into_iter().collect();
         counted.sort();
         counted
+    }
+
+    /// Counts again what could not be recorded.
+    fn give_back(&self, counted: impl IntoIterator<Item = ((Option<String>, Kind), u64)>) {
+        let mut state = self.state.lock();
+        for (key, times) in counted {
+            *state.counted.entry(key).or_default() += times;
+        }
     }
 }
 
 impl App {
     /// Records how many refusals got no record of their own.
     pub async fn record_strangers(&self) -> Result<(), AuditError> {
-        for (address, times) in self.strangers.take() {
+        let mut counted = self.strangers.take().into_iter();
+        while let Some(((address, kind), times)) = counted.next() {
             let decision_id = uuid::Uuid::now_v7();
             let event = Event {
                 id: EventId(decision_id),
@@ -82,7 +102,7 @@ impl App {
                 proof: None,
                 actor: None,
                 request: RequestContext {
-                    source_address: address.filter(|address| !address.is_empty()),
+                    source_address: address.clone().filter(|address| !address.is_empty()),
                     ..RequestContext::default()
                 },
                 operation: "unknown".to_owned(),
@@ -92,8 +112,8 @@ impl App {
                 decision: Verdict::Deny,
                 deciding_grants: Vec::new(),
                 policy_version: self.policy.version(),
-                outcome: Outcome::Refused,
-                status: Some(401),
+                outcome: kind.outcome,
+                status: Some(kind.status),
                 reason: Some("more calls of nobody in particular than get a record each".to_owned()),
                 bytes_in: 0,
                 bytes_out: 0,
@@ -107,7 +127,10 @@ impl App {
                 repeated: Some(times),
                 policy_change: None,
             };
-            self.audit.append(event, Durability::Written).await?;
+            if let Err(error) = self.audit.append(event, Durability::Written).await {
+                self.strangers.give_back(std::iter::once(((address, kind), times)).chain(counted));
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -127,6 +150,9 @@ impl App {
 mod tests {
     use super::*;
 
+    const FAILED_LOGIN: Kind = Kind { status: 401, outcome: Outcome::Refused };
+    const OUTAGE: Kind = Kind { status: 503, outcome: Outcome::Failed };
+
     #[test]
     fn a_flood_gets_few_records_and_an_exact_count() {
         let strangers = Strangers::default();
@@ -135,7 +161,7 @@ mod tests {
         // Ten thousand a minute, from one address and from ever new ones.
         for number in 0..10_000 {
             let address = if number % 2 == 0 { "192.0.2.1".to_owned() } else { format!("address {number}") };
-            recorded += u64::from(strangers.admit(Some(&address), UnixMillis(start + number)));
+            recorded += u64::from(strangers.admit(Some(&address), FAILED_LOGIN, UnixMillis(start + number)));
         }
         let counted = strangers.take();
         assert_eq!(recorded, u64::from(OF_ALL));
@@ -147,11 +173,26 @@ mod tests {
     #[test]
     fn one_address_does_not_use_up_what_others_get() {
         let strangers = Strangers::default();
-        let admitted = |address: &str, time| strangers.admit(Some(address), UnixMillis(time));
+        let admitted = |address: &str, time| strangers.admit(Some(address), FAILED_LOGIN, UnixMillis(time));
         assert_eq!((0..50).filter(|_| admitted("192.0.2.1", 5)).count(), OF_ONE_ADDRESS as usize);
         assert!(admitted("192.0.2.2", 5));
         // A minute later, and after a clock that was set back.
         assert!(admitted("192.0.2.1", 5 + MINUTE_MS));
         assert!(admitted("192.0.2.1", 1));
+    }
+
+    #[test]
+    fn an_outage_is_not_counted_as_failed_logins_and_a_count_that_was_not_recorded_is_kept() {
+        let strangers = Strangers::default();
+        for number in 0..40 {
+            let kind = if number % 4 == 0 { FAILED_LOGIN } else { OUTAGE };
+            strangers.admit(Some("192.0.2.1"), kind, UnixMillis(5));
+        }
+        let counted = strangers.take();
+        let of = |kind| counted.iter().find(|((_, of), _)| *of == kind).map(|(_, times)| *times);
+        assert_eq!((of(FAILED_LOGIN), of(OUTAGE)), (Some(7), Some(23)));
+        strangers.give_back(counted.clone());
+        strangers.admit(Some("192.0.2.1"), OUTAGE, UnixMillis(6));
+        assert_eq!(strangers.take(), [counted[0].clone(), ((Some("192.0.2.1".to_owned()), OUTAGE), 24)]);
     }
 }

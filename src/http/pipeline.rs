@@ -13,7 +13,7 @@ use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
 use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
 use crate::access::{Caller, Durability, Outcome, Sight};
-use crate::app::App;
+use crate::app::{App, strangers};
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
 use crate::classify::{Access, Handling, Matched, Operation, extract};
 use crate::identity::{IdentityError, without_secrets};
@@ -125,7 +125,8 @@ async fn answer(
 /// One record for each refusal, but for a flood of them from callers that nobody knows: they are counted.
 async fn record_refusal(app: &App, trail: Trail, refusal: &Refusal) -> Result<(), crate::access::AuditError> {
     let status = refusal.status();
-    if trail.is_of_a_stranger() && !app.strangers.admit(trail.source_address(), app.clock.now()) {
+    let kind = strangers::Kind { status, outcome: refusal.outcome() };
+    if trail.is_of_a_stranger() && !app.strangers.admit(trail.source_address(), kind, app.clock.now()) {
         trail.only_count(status);
         return Ok(());
     }
