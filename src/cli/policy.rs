@@ -5,7 +5,7 @@ mod export;
 mod files;
 mod plan;
 mod test;
-mod time;
+pub(super) mod time;
 mod yaml;
 
 use std::path::PathBuf;
