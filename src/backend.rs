@@ -21,6 +21,7 @@ pub use error::BackendError;
 pub use spool::{SpoolError, SpoolLimits, spool};
 pub use upstream::{SetupError, Upstream, UpstreamShared};
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -77,6 +78,11 @@ impl Shared {
         matches!(self, Self::Embedded(_))
     }
 
+    /// Whether the store is Tracegate's own, and no MLflow server's.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
+
     pub fn for_worker(&self) -> Rc<dyn Backend> {
         match self {
             Self::Upstream(shared) => Rc::new(Upstream::new(Arc::clone(shared))),
@@ -120,6 +126,23 @@ pub struct ExperimentFacts {
 /// A page of experiments and the token of the next one.
 pub type ExperimentPage = (Vec<ExperimentFacts>, Option<String>);
 
+/// A trace as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct TraceFacts {
+    /// Or the id as it stands, if it is of no known form.
+    pub id: Result<TraceId, String>,
+    /// Who wrote it, as the client said.
+    pub author: Option<String>,
+    /// Its tags and metadata.
+    pub marks: Vec<(String, String)>,
+}
+
+/// A page of an experiment's traces and the token of the next one.
+pub type TracePage = (Vec<TraceFacts>, Option<String>);
+
+/// How many things somebody wrote, by the name that the client said.
+pub type Authors = BTreeMap<String, u64>;
+
 /// A store that permitted calls are forwarded to. One value per worker thread.
 ///
 /// Look-ups answer `None` only when the backend said definitely that the thing does not exist; whatever
@@ -150,6 +173,24 @@ pub trait Backend {
 
     /// A page of all experiments, deleted ones included, in the order of their ids.
     async fn experiments(&self, page_token: Option<&str>) -> Result<ExperimentPage, BackendError>;
+
+    /// A page of an experiment's traces, oldest first. A store of our own has none that we do not know.
+    async fn traces(
+        &self,
+        _experiment: &ExperimentId,
+        _page_token: Option<&str>,
+    ) -> Result<TracePage, BackendError> {
+        Ok((Vec::new(), None))
+    }
+
+    /// Who wrote the runs of a page of an experiment's.
+    async fn runs(
+        &self,
+        _experiment: &ExperimentId,
+        _page_token: Option<&str>,
+    ) -> Result<(Authors, Option<String>), BackendError> {
+        Ok((Authors::new(), None))
+    }
 
     /// Whether the backend answers at all.
     async fn ready(&self) -> Result<(), BackendError>;

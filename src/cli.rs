@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, as text or with `--json` as JSON; errors to stderr.
 
 mod access;
+mod adopt;
 mod audit;
 mod audit_export;
 mod audit_key;
@@ -70,6 +71,12 @@ enum Command {
         #[command(subcommand)]
         command: token::TokenCommand,
     },
+    /// Take over a server that is in use: claim its traces and propose grants
+    #[command(
+        after_help = "Example:\n  tracegate adopt --plan adopted.yaml --name jdoe=user:jdoe@example.com\n  \
+        tracegate policy apply adopted.yaml"
+    )]
+    Adopt(adopt::AdoptArguments),
     /// Let what policy denies pass on some experiments, and say who would be denied
     #[command(after_help = "Example:\n  tracegate shadow report --experiment 3")]
     Shadow {
@@ -167,6 +174,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Principal { command } => principal::run(command),
         Command::Group { command } => principal::run_group(command),
         Command::Access { command } => access::run(command),
+        Command::Adopt(arguments) => adopt::run(&arguments),
         Command::Shadow { command } => shadow::run(command),
         Command::Limits { command } => limits::run(command),
         Command::Keys { command } => keys::run(command),

@@ -175,6 +175,20 @@ impl Owners {
         self.experiments.invalidate(id).await;
     }
 
+    /// Claims traces that the backend says an experiment holds, those left out that are claimed already.
+    pub async fn adopt_all(
+        &self,
+        app: &App,
+        experiment: &ExperimentId,
+        traces: &[TraceId],
+    ) -> Result<Vec<Claim>, LookupError> {
+        let nobody = nobody();
+        let wanted: Vec<_> =
+            traces.iter().map(|trace| (trace.clone(), experiment.clone(), Some(nobody.clone()))).collect();
+        // Insert-if-absent, so that whoever claims one of them at the same moment is not overruled.
+        Ok(app.store.claim_traces(&wanted, app.clock.now()).await?)
+    }
+
     async fn adopt(
         &self,
         app: &App,
@@ -193,9 +207,7 @@ impl Owners {
             }
             Err(error) => tracing::warn!(%error, %trace, "whose an adopted trace is could not be learnt"),
         }
-        // Nobody who calls is a group: an adopted trace is never its next writer's own.
-        let nobody = Principal { kind: PrincipalKind::Group, name: Principal::ADMINS.to_owned() };
-        let claim = app.store.claim_trace(trace, experiment, Some(&nobody), app.clock.now()).await?;
+        let claim = app.store.claim_trace(trace, experiment, Some(&nobody()), app.clock.now()).await?;
         self.traces.insert(trace.clone(), claim.clone()).await;
         Ok(Some(claim))
     }
@@ -208,4 +220,9 @@ impl Owners {
         let place = usize::try_from(hasher.finish() % places).unwrap_or(0);
         self.first_sights[place].lock().await
     }
+}
+
+/// Whose an adopted trace is. Nobody who calls is a group, so it is never its next writer's own.
+fn nobody() -> Principal {
+    Principal { kind: PrincipalKind::Group, name: Principal::ADMINS.to_owned() }
 }

@@ -15,6 +15,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use tokio::sync::Semaphore;
 use self::breaker::Breaker;
 use self::connection::{LastRead, QuickStream};
 use self::request::Prepared;
-use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned};
+use super::{Authors, Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Owned, TracePage};
 use crate::access::{ExperimentId, TraceId};
 use crate::config::mlflow::{MlflowConfig, UpstreamUrl};
 use crate::policy::Permit;
@@ -175,6 +176,22 @@ impl Backend for Upstream {
 
     async fn experiments(&self, page_token: Option<&str>) -> Result<ExperimentPage, BackendError> {
         self.look_up_experiments(page_token).await
+    }
+
+    async fn traces(
+        &self,
+        experiment: &ExperimentId,
+        page_token: Option<&str>,
+    ) -> Result<TracePage, BackendError> {
+        self.walk_traces(experiment, page_token).await
+    }
+
+    async fn runs(
+        &self,
+        experiment: &ExperimentId,
+        page_token: Option<&str>,
+    ) -> Result<(Authors, Option<String>), BackendError> {
+        self.walk_runs(experiment, page_token).await
     }
 
     async fn ready(&self) -> Result<(), BackendError> {

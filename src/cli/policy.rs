@@ -7,7 +7,7 @@ mod files;
 pub(super) mod fuzz;
 mod plan;
 mod test;
-mod time;
+pub(super) mod time;
 mod yaml;
 
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 
 mod access_requests;
 mod access_reviews;
+mod adoption;
 mod api_page;
 mod audit;
 mod audit_export;
@@ -95,6 +96,10 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "tracegate.access_request.withdraw" => answered(&access_requests::withdraw(call, trail).await?),
         "tracegate.access_review.list" => answered(&access_reviews::list(call).await?),
         "tracegate.access_review.decide" => answered(&access_reviews::decide(call, trail).await?),
+        "tracegate.adoption.experiments" => answered(&adoption::experiments(call).await?),
+        "tracegate.adoption.traces" => answered(&adoption::traces(call).await?),
+        "tracegate.adoption.runs" => answered(&adoption::runs(call).await?),
+        "tracegate.adoption.held" => answered(&adoption::held(call).await?),
         "tracegate.shadow.list" => answered(&shadow::list(call).await?),
         "tracegate.shadow.start" => answered(&shadow::start(call, trail).await?),
         "tracegate.shadow.end" => answered(&shadow::end(call, trail).await?),

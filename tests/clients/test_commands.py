@@ -36,7 +36,7 @@ def as_json(done):
 
 COMMANDS = [
     "serve", "demo", "routes", "token", "service-principal", "session", "policy", "principal", "group", "access", "limits", "audit", "explain",
-    "import",
+    "import", "adopt", "shadow", "keys",
 ]
 
 

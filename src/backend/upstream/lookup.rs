@@ -170,7 +170,7 @@ impl Upstream {
         self.answered(self.ask(target).await?)
     }
 
-    fn answered<T: DeserializeOwned>(
+    pub(super) fn answered<T: DeserializeOwned>(
         &self,
         (status, body): (u16, BytesMut),
     ) -> Result<Option<T>, BackendError> {
@@ -195,7 +195,7 @@ impl Upstream {
     }
 
     /// As [`ask`](Self::ask), with a question in JSON.
-    async fn ask_with(
+    pub(super) async fn ask_with(
         &self,
         target: &str,
         question: &serde_json::Value,
@@ -230,7 +230,7 @@ fn escape(text: &str) -> String {
     utf8_percent_encode(text, KEPT).to_string()
 }
 
-fn misunderstood(problem: &'static str) -> BackendError {
+pub(super) fn misunderstood(problem: &'static str) -> BackendError {
     tracing::warn!(problem, "a look-up got an answer that cannot be used");
     BackendError::BrokenOff
 }

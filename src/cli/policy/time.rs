@@ -37,7 +37,7 @@ pub(super) fn parse(text: &str) -> Option<UnixMillis> {
 }
 
 /// Writes a time so that [`parse`] reads it back. `None` outside the years that four digits can say.
-pub(super) fn write(time: UnixMillis) -> Option<String> {
+pub(in crate::cli) fn write(time: UnixMillis) -> Option<String> {
     let (days, rest) = (time.0.div_euclid(DAY_MS), time.0.rem_euclid(DAY_MS));
     let (year, month, day) = date(days);
     if !(0..=9999).contains(&year) {

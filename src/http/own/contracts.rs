@@ -3,8 +3,8 @@
 use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text, Time};
 use super::contract::{Contract, Parameter, optional, required};
 use super::{
-    access_requests, access_reviews, audit, audit_review, audit_seen, break_glass, checkpoints, explain,
-    grants, keys, limits, policy, principals, secrets, sessions, shadow, tokens,
+    access_requests, access_reviews, adoption, audit, audit_review, audit_seen, break_glass, checkpoints,
+    explain, grants, keys, limits, policy, principals, secrets, sessions, shadow, tokens,
 };
 use crate::access::NewGrant;
 use crate::http::mlflow_auth;
@@ -266,6 +266,26 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
             Contract::answering::<access_reviews::Reviewed>("Says that a grant is right, or withdraws it.")
                 .body::<access_reviews::Decide>()
                 .also(&[409])
+        }
+        "tracegate.adoption.experiments" => Contract::answering::<adoption::Experiments>(
+            "Adopts a page of experiments of a server that was in use before.",
+        )
+        .body::<adoption::OfAll>()
+        .also(&[501, 502, 504]),
+        "tracegate.adoption.traces" => {
+            Contract::answering::<adoption::Traces>("Claims a page of an experiment's traces for it.")
+                .body::<adoption::OfOne>()
+                .also(&[501, 502, 504])
+        }
+        "tracegate.adoption.runs" => {
+            Contract::answering::<adoption::Runs>("Says who wrote a page of an experiment's runs.")
+                .body::<adoption::OfOne>()
+                .also(&[501, 502, 504])
+        }
+        "tracegate.adoption.held" => {
+            Contract::answering::<adoption::Held>("Says how many traces the server holds of an experiment.")
+                .body::<adoption::OfOne>()
+                .also(&[501, 502, 504])
         }
         "tracegate.shadow.list" => Contract::answering::<shadow::Shown>(
             "Experiments in shadow mode, where what policy denies passes.",
