@@ -9,6 +9,7 @@ mod error;
 mod front;
 mod governors;
 mod handle;
+mod health;
 mod limited;
 mod lookup;
 mod mlflow_auth;
