@@ -49,7 +49,6 @@ def exported(tmp_path_factory):
     demo = processes.start_demo(
         tmp_path_factory.mktemp("demo"), None,
         TRACEGATE__SERVER__MAX_CONNECTIONS_PER_ADDRESS="20",
-        TRACEGATE__LIMITS__REQUESTS_PER_SECOND="2",
         TRACEGATE__IDENTITY__ISSUERS='[{ issuer = "https://127.0.0.1:1", audience = ["tracegate"] }]',
     )
     try:
@@ -66,6 +65,9 @@ def exported(tmp_path_factory):
 
         statuses = [asked(*call) for call in [(own, "alice"), (other, "bob"), (demo.url + "/no/such/route", "alice")]]
         assert statuses[0] == 200 and all(status in (403, 404) for status in statuses[1:]), statuses
+        limit = {"securable": f"experiment:{demo.details['experiments']['support-bot']}", "name": "requests_per_second", "value": 1}
+        admin = ("Authorization", wire.basic("admin", demo.details["tokens"]["admin"]))
+        assert wire.request(demo.url, "PUT", "/api/tracegate/v1/limits", [admin], limit).status == 200
         for _ in range(30):
             statuses.append(asked(own, "alice"))
         assert 429 in statuses
