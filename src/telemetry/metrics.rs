@@ -183,6 +183,10 @@ impl Default for Metrics {
             "Connections that were closed at once, by reason",
             metrics.turned_away.clone(),
         );
+        // There from the start, so that the first one is an increase.
+        for reason in [Turned::Connections, Turned::Address, Turned::Handshake] {
+            metrics.turned_away.get_or_create(&TurnedLabels { reason });
+        }
         registry.register_with_unit(
             "tls_certificate_until",
             "When our certificate in use expires, since 1970; 0 without TLS",

@@ -47,6 +47,9 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         .await
         .expect(403);
     gateway.call(Who::Reader, Request::get("/no/such/route")).await.expect(404);
+    // What has labels is there once it was counted.
+    gateway.app.metrics.limited("requests_per_second");
+    gateway.app.metrics.issuer_keys_failed("https://issuer.example", 0);
     let text = gateway.call(Who::Anonymous, Request::get("/metrics")).await.expect(200);
     let text = String::from_utf8(text.body).unwrap();
     gateway.stop().await;

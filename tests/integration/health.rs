@@ -1,14 +1,27 @@
 //! Health and metrics on a port of their own.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::callers::Who;
+use crate::support::fake_upstream::Scripted;
 use crate::support::gateway::Gateway;
 use crate::support::raw_http::Request;
 use crate::support::secure::{Authority, TlsFiles, connect};
+
+/// Waits until a condition holds; what it is about is in the message.
+async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    for _ in 0..600 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("never: {what}");
+}
 
 async fn apart() -> Gateway {
     Gateway::start_with(|config| config.server.health_listen = Some("127.0.0.1:0".to_owned())).await
@@ -124,33 +137,31 @@ async fn who_says_nothing_there_is_let_go_of() {
 async fn while_a_call_is_finished_at_the_end_it_is_not_ready() {
     let gateway = Gateway::start_with(|config| {
         config.server.health_listen = Some("127.0.0.1:0".to_owned());
-        config.server.shutdown_seconds = 30;
+        config.server.shutdown_seconds = 60;
     })
     .await;
     let (address, health) = (gateway.address, gateway.health.unwrap());
-    // A call whose body is still on its way.
-    let head = gateway.signed(Who::Editor, Request::new("POST", "/api/2.0/mlflow/runs/set-tag"));
-    let head = String::from_utf8(head.to_bytes()).unwrap().replace("Content-Length: 0", "Content-Length: 2");
-    let mut call = TcpStream::connect(address).await.unwrap();
-    call.write_all(head.as_bytes()).await.unwrap();
-    call.write_all(b"{").await.unwrap();
+    // A call that MLflow takes its time for.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (held, path) = (Mutex::new(held), "/api/2.0/mlflow/experiments/get");
+    gateway.upstream.on("GET", path, move |_| {
+        let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(60));
+        Scripted::ok(r#"{"experiment": {"experiment_id": "1", "name": "first"}}"#)
+    });
+    let request = gateway.signed(Who::Reader, Request::get(&format!("{path}?experiment_id=1")));
+    let call = actix_rt::spawn(async move { request.send(address).await });
+    until("the call is forwarded", || async { !gateway.forwarded().is_empty() }).await;
     let stopping = actix_rt::spawn(gateway.stop());
-    let mut told = None;
-    for _ in 0..600 {
+    until("it says that it stops", || async {
         let answer = Request::get("/readyz").send(health).await;
-        if answer.status == 503 {
-            told = Some(answer.json()["stopping"].clone());
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert_eq!(told, Some(true.into()));
+        answer.status == 503 && answer.json()["stopping"] == true
+    })
+    .await;
     // It lives all the same, or it would be killed in the midst of it.
     Request::get("/healthz").send(health).await.expect(200);
-    call.write_all(b"}").await.unwrap();
-    let mut answer = Vec::new();
-    call.read_to_end(&mut answer).await.unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    assert!(!call.is_finished());
+    release.send(()).unwrap();
+    call.await.unwrap().expect(200);
     stopping.await.unwrap();
 }
 
