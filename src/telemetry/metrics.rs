@@ -185,7 +185,7 @@ impl Default for Metrics {
         );
         // There from the start, so that the first one is an increase.
         for reason in [Turned::Connections, Turned::Address, Turned::Handshake] {
-            metrics.turned_away.get_or_create(&TurnedLabels { reason });
+            drop(metrics.turned_away.get_or_create(&TurnedLabels { reason }));
         }
         registry.register_with_unit(
             "tls_certificate_until",
