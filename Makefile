@@ -31,8 +31,8 @@ export DO_NOT_TRACK := true
 help:
 	@printf '%s\n' \
 	  'make demo    Tracegate with a store of its own, and callers to try (DEMO_ARGS="--port 8080")' \
-	  'make test    unit and integration tests, routes, our API as described, and real clients' \
-	  'make test-helm  the Helm chart, its settings, alert rules and image' \
+	  'make test    unit and integration tests, routes, our API as described, the chart, and real clients' \
+	  'make test-helm  the Helm chart, its settings, alert rules and image; part of make test' \
 	  'make soak    kill -9 under load a hundred times (SOAK_ROUNDS=1000), then three replicas under ten minutes of faults (SOAK_SECONDS)' \
 	  'make fuzz    every reader of requests under libFuzzer (FUZZ_SECONDS=60 each, FUZZ_TARGETS)' \
 	  'make lint    formatting and clippy' \
@@ -58,7 +58,7 @@ demo: rust
 # --- tests --------------------------------------------------------------------------------
 
 .PHONY: test test-rust test-routes test-api test-clients test-conformance test-replicas
-test: test-rust test-routes test-api test-clients test-conformance test-replicas
+test: test-rust test-routes test-api test-helm test-clients test-conformance test-replicas
 
 # The store's tests start a PostgreSQL of their own, from the server programs on PATH. The second half runs the
 # publication of policy through the interleavings of its threads.
@@ -79,7 +79,7 @@ test-api: clients-api rust
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" "$(CLIENTS_API)/bin/python" tests/api/conformance.py $(API_ARGS)
 
-# The chart, its settings, rules and image. Building what it needs takes long the first time, so it is not in `make test`.
+# The chart, its settings, rules and image. helm and kubeconform are built the first time, in some three minutes.
 .PHONY: test-helm
 test-helm: clients-3 rust
 	tests/setup/helm.sh "$(CLIENTS_3)/bin/python"

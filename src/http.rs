@@ -11,6 +11,7 @@ mod front;
 pub(crate) mod fuzz;
 mod governors;
 mod handle;
+mod health;
 mod limited;
 mod lookup;
 mod mlflow_auth;

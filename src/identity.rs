@@ -53,6 +53,7 @@ use crate::wire::Headers;
 pub struct Identity {
     tokens: tokens::Tokens,
     jwts: jwt::Jwts,
+    issuers: Arc<[issuer::Issuer]>,
     /// Unless nobody may have a password.
     passwords: Option<passwords::Passwords>,
     browsers: Browsers,
@@ -114,7 +115,8 @@ impl Identity {
             tokens,
             jwts: jwt::Jwts::new(config, issuers.clone(), store.clone(), clock.clone()),
             passwords,
-            browsers: Browsers::new(config, issuers, Arc::clone(&keys), store.clone(), clock.clone()),
+            browsers: Browsers::new(config, issuers.clone(), Arc::clone(&keys), store.clone(), clock.clone()),
+            issuers,
             secrets: client_secrets::ClientSecrets::new(keys, store.clone(), clock.clone()),
             federation,
             attempts: attempts::Attempts::new(clock.clone()),
@@ -124,6 +126,11 @@ impl Identity {
             longest_days: config.token_max_days,
             access_token_ms,
         })
+    }
+
+    /// How often each issuer's keys could not be fetched since the start.
+    pub fn key_failures(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.issuers.iter().filter_map(|issuer| Some((issuer.name.as_str(), issuer.key_failures()?)))
     }
 
     /// With the cookies of a gateway that browsers reach by this URL, or else directly.

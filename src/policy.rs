@@ -159,6 +159,12 @@ impl Policy {
         Ok(View::new(snapshot, Arc::clone(&self.watch), self.clock.now()))
     }
 
+    /// How long ago the store last said that what is in force is the newest; since our start if it never did.
+    pub fn age(&self) -> Duration {
+        let confirmed = self.publication.read().map_or(0, |(_, confirmed)| confirmed);
+        self.started.elapsed().saturating_sub(Duration::from_millis(confirmed))
+    }
+
     fn moment(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(0)
     }

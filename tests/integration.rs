@@ -34,11 +34,17 @@ mod connections;
 #[path = "integration/design_rules.rs"]
 mod design_rules;
 #[cfg(test)]
+#[path = "integration/documented.rs"]
+mod documented;
+#[cfg(test)]
 #[path = "integration/failures.rs"]
 mod failures;
 #[cfg(test)]
 #[path = "integration/headers.rs"]
 mod headers;
+#[cfg(test)]
+#[path = "integration/health.rs"]
+mod health;
 #[cfg(test)]
 #[path = "integration/jwt_attacks.rs"]
 mod jwt_attacks;

@@ -31,6 +31,9 @@ impl App {
             let Compared { compared, mismatched } = self.policy.compared();
             self.metrics.decisions_compared.set(gauge(compared));
             self.metrics.decisions_mismatched.set(gauge(mismatched));
+            for (issuer, times) in self.identity.key_failures() {
+                self.metrics.issuer_keys_failed(issuer, times);
+            }
         }
     }
 

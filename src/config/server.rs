@@ -12,6 +12,10 @@ use super::network::Network;
 pub struct ServerConfig {
     /// Address and port to listen on; port 0 picks a free one.
     pub listen: String,
+    /// A second address and port, for `/healthz`, `/readyz` and `/metrics` alone, in plain HTTP whatever `listen`
+    /// speaks: for probes that show no certificate, and for a port that only monitoring reaches. With it `/metrics`
+    /// is answered nowhere else.
+    pub health_listen: Option<String>,
     /// Directory of our own state: database, audit spool, spilled bodies.
     pub data_dir: PathBuf,
     /// Worker threads; default: one per core.
@@ -72,6 +76,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:5001".to_owned(),
+            health_listen: None,
             data_dir: PathBuf::from("tracegate-data"),
             workers: None,
             public_url: None,
@@ -125,6 +130,17 @@ impl ServerConfig {
                 "`server.listen` is `{}`: expected an address and a port, such as `127.0.0.1:5001`",
                 self.listen
             ));
+        }
+        if let Some(health) = &self.health_listen {
+            if health.parse::<std::net::SocketAddr>().is_err() {
+                problems.push(format!(
+                    "`server.health_listen` is `{health}`: expected an address and a port, such as `127.0.0.1:5002`"
+                ));
+            } else if *health == self.listen && !health.ends_with(":0") {
+                problems.push(format!(
+                    "`server.health_listen` is `{health}`, as `server.listen`: use another port"
+                ));
+            }
         }
         if self.workers == Some(0) {
             problems.push("`server.workers` is 0: expected at least 1".to_owned());
@@ -204,6 +220,7 @@ mod tests {
     #[test]
     fn every_bad_value_is_named_by_its_key() {
         let config = ServerConfig {
+            health_listen: Some("5002".to_owned()),
             tls_key: Some("key.pem".into()),
             tls_client_ca: Some("ca.pem".into()),
             trusted_proxies: vec!["10.0.0.0/8".to_owned(), "10.0.0.1/8".to_owned(), "proxy".to_owned()],
@@ -219,6 +236,7 @@ mod tests {
         let mut problems = Vec::new();
         config.validate(&mut problems);
         for key in [
+            "health_listen",
             "tls_certificate` is missing",
             "tls_client_ca",
             "trusted_proxies[1]",
@@ -237,7 +255,22 @@ mod tests {
                 "{key}: {problems:?}"
             );
         }
-        assert_eq!(problems.len(), 11, "{problems:?}");
+        assert_eq!(problems.len(), 12, "{problems:?}");
+    }
+
+    #[test]
+    fn health_has_a_port_of_its_own() {
+        for (listen, health, problems) in [
+            ("127.0.0.1:5001", "127.0.0.1:5001", 1),
+            ("127.0.0.1:5001", "0.0.0.0:5002", 0),
+            ("127.0.0.1:0", "127.0.0.1:0", 0),
+        ] {
+            let (listen, health_listen) = (listen.to_owned(), Some(health.to_owned()));
+            let config = ServerConfig { listen, health_listen, ..ServerConfig::default() };
+            let mut found = Vec::new();
+            config.validate(&mut found);
+            assert_eq!(found.len(), problems, "{found:?}");
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn scim_error(status: u16, refusal: &Refusal, message: &str) -> serde_json::Valu
 /// What went wrong with a file of ours.
 fn of_disk(what: &str, error: &std::io::Error) -> Refusal {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    tracing::error!(%error, "{what}");
+    tracing::error!(%error, what, "a file of our own could not be written");
     match error.kind() {
         StorageFull | QuotaExceeded => Refusal::DiskFull,
         _ => Refusal::Internal(format!("{what}: {error}")),

@@ -91,9 +91,10 @@ impl Front {
 
     /// Reads the files of TLS again whenever they may have changed.
     pub async fn keep_certificate_fresh(self: Arc<Self>) {
+        // Taken without TLS too: a service manager's reload would end the process.
+        let mut told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
         let Some(tls) = &self.tls else { return };
         let interval = Duration::from_secs(self.app.config.server.tls_reload_seconds);
-        let mut told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
         let mut last_problem = String::new();
         loop {
             let hangup = async {

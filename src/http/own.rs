@@ -202,6 +202,7 @@ pub(super) async fn public(app: &Arc<App>, backend: &dyn Backend, operation: &st
         "tracegate.live" => plain(200, &Live { status: "alive" }),
         "tracegate.ready" => ready(app, backend).await,
         "tracegate.metrics" => {
+            app.metrics.policy_age(app.policy.age());
             let mut headers = Headers::new();
             headers.push("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
             Reply { status: 200, headers, body: Body::memory(app.metrics.encode()) }
@@ -245,6 +246,11 @@ async fn ready(app: &App, backend: &dyn Backend) -> Reply {
         mlflow: state(upstream),
     };
     plain(if ready { 200 } else { 503 }, &body)
+}
+
+/// Not ready, since the process was told to stop.
+pub(super) fn stopping() -> Reply {
+    plain(503, &serde_json::json!({ "ready": false, "stopping": true }))
 }
 
 fn plain(status: u16, body: &impl serde::Serialize) -> Reply {

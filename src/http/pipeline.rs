@@ -11,7 +11,7 @@ use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
-use super::{browser, changes, convert, handle, limited, oauth, on_behalf, own, signed};
+use super::{browser, changes, convert, handle, health, limited, oauth, on_behalf, own, signed};
 use crate::access::{Caller, Durability, Outcome, Sight};
 use crate::app::{App, strangers};
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
@@ -398,6 +398,9 @@ async fn public(
     trail: &mut Trail,
 ) -> Result<Answer, Refusal> {
     if matched.operation.handling == Handling::Own {
+        if health::answers_alone(app, &matched.operation.name) {
+            return Err(Refusal::UnknownEndpoint);
+        }
         return Ok(Answer::Unrecorded(own::public(app, backend, &matched.operation.name).await));
     }
     let (decision, permit) = app.policy.view()?.authorize(None, &Requirement::Public)?;

@@ -11,6 +11,7 @@ use actix_web::{App as ActixApp, HttpRequest, web};
 use tokio::net::TcpStream;
 
 use super::front::{self, Front};
+use super::health::Health;
 use super::pipeline;
 use crate::app::App;
 use crate::backend::Backend;
@@ -20,6 +21,7 @@ pub struct Running {
     pub address: SocketAddr,
     /// `https` if we speak TLS ourselves.
     pub scheme: &'static str,
+    health: Option<Health>,
     server: Server,
     app: Arc<App>,
     /// What is kept up beside serving.
@@ -39,6 +41,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         .map_err(|error| anyhow::anyhow!("`server.listen` `{listen}` cannot be bound: {error}"))?;
     let address = listener.local_addr()?;
     let front = Front::open(&app).map_err(anyhow::Error::msg)?;
+    let health = Health::start(&app)?;
     let mut server = Server::build()
         .shutdown_timeout(app.config.server.shutdown_seconds)
         // The limit is ours, and closes what is over it; this one would let it wait.
@@ -65,7 +68,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(Arc::clone(&app.keys).keep_fresh()),
     ];
     let scheme = if app.config.server.speaks_tls() { "https" } else { "http" };
-    Ok(Running { address, scheme, server, app, upkeep })
+    Ok(Running { address, scheme, health, server, app, upkeep })
 }
 
 /// What one worker does with each connection.
@@ -102,6 +105,11 @@ async fn worker(
 }
 
 impl Running {
+    /// Where health and metrics are answered by themselves.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(|health| health.address)
+    }
+
     /// Serves until the process is told to stop.
     pub async fn until_stopped(self) -> anyhow::Result<()> {
         self.serve_until(async {
@@ -116,6 +124,9 @@ impl Running {
         let handle = self.server.handle();
         let stop = async {
             told.await;
+            if let Some(health) = &self.health {
+                health.stopping();
+            }
             handle.stop(true).await;
         };
         let (served, ()) = tokio::join!(self.server, stop);
@@ -130,6 +141,9 @@ impl Running {
         }
         if let Err(error) = self.app.records.close().await {
             tracing::error!(%error, "the audit chain could not be closed");
+        }
+        if let Some(health) = self.health {
+            health.stop().await;
         }
         tracing::info!("stopped");
         Ok(served?)

@@ -76,6 +76,14 @@ impl Issuer {
         })
     }
 
+    /// How often its keys could not be fetched; `None` for one whose key is in the configuration.
+    pub fn key_failures(&self) -> Option<u64> {
+        match &self.keys {
+            Keys::Secret(_) => None,
+            Keys::Published(keys) => Some(keys.failures()),
+        }
+    }
+
     /// Verifies a token that must be for one of these audiences.
     pub async fn verify(
         &self,

@@ -2,6 +2,7 @@
 //! more when a token names a key that is not among them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -27,6 +28,7 @@ pub(super) struct RemoteKeys {
     clock: Arc<dyn Clock>,
     held: ArcSwapOption<Held>,
     attempts: Mutex<Attempts>,
+    failures: AtomicU64,
 }
 
 struct Held {
@@ -51,7 +53,13 @@ impl RemoteKeys {
     pub fn new(config: &IssuerConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, IdentityError> {
         let client = fetch::client()?;
         let (held, attempts) = (ArcSwapOption::empty(), Mutex::default());
-        Ok(Arc::new(Self { config: config.clone(), client, clock, held, attempts }))
+        let failures = AtomicU64::new(0);
+        Ok(Arc::new(Self { config: config.clone(), client, clock, held, attempts, failures }))
+    }
+
+    /// How often fetching failed since the start.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// The key that a token's header names; without a key id, the only one that fits.
@@ -132,6 +140,7 @@ impl RemoteKeys {
             }
             Err(reason) => {
                 attempts.last_failed = true;
+                self.failures.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(issuer = %self.config.issuer, %reason, "an issuer's keys cannot be fetched");
             }
         }

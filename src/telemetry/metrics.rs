@@ -1,6 +1,7 @@
 //! Counters and histograms: Prometheus text for `/metrics`, and the same numbers by OTLP if configured.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -29,6 +30,11 @@ struct ShadowedLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
     pub limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct IssuerLabels {
+    pub issuer: String,
 }
 
 /// Why a connection was not taken in.
@@ -66,11 +72,13 @@ pub struct Metrics {
     upstream_seconds: Histogram,
     unknown_routes: Counter,
     pub policy_version: Gauge,
+    policy_age: Gauge<f64, AtomicU64>,
     pub audit_backlog: Gauge,
     pub decisions_compared: Gauge,
     pub decisions_mismatched: Gauge,
     pub audit_mirror_lag: Gauge,
     pub break_glass: Counter,
+    issuer_keys_failed: Family<IssuerLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
     pub shadow_experiments: Gauge,
     shadowed: Family<ShadowedLabels, Counter>,
@@ -99,11 +107,13 @@ impl Default for Metrics {
             upstream_seconds: slow(),
             unknown_routes: Counter::default(),
             policy_version: Gauge::default(),
+            policy_age: Gauge::default(),
             audit_backlog: Gauge::default(),
             decisions_compared: Gauge::default(),
             decisions_mismatched: Gauge::default(),
             audit_mirror_lag: Gauge::default(),
             break_glass: Counter::default(),
+            issuer_keys_failed: Family::default(),
             limited: Family::default(),
             shadow_experiments: Gauge::default(),
             shadowed: Family::default(),
@@ -139,6 +149,12 @@ impl Default for Metrics {
             metrics.unknown_routes.clone(),
         );
         registry.register("policy_version", "The policy version in force", metrics.policy_version.clone());
+        registry.register_with_unit(
+            "policy_age",
+            "Since the policy in force was last confirmed with the state database",
+            Unit::Seconds,
+            metrics.policy_age.clone(),
+        );
         registry.register(
             "policy_decisions_compared",
             "Live decisions that casbin made again",
@@ -164,6 +180,11 @@ impl Default for Metrics {
             "Grants that people gave themselves in an emergency",
             metrics.break_glass.clone(),
         );
+        registry.register(
+            "issuer_keys_failed",
+            "Attempts to fetch an issuer's keys that failed",
+            metrics.issuer_keys_failed.clone(),
+        );
         registry.register("limited", "Calls refused by a limit on use", metrics.limited.clone());
         registry.register(
             "shadow_experiments",
@@ -181,6 +202,10 @@ impl Default for Metrics {
             "Connections that were closed at once, by reason",
             metrics.turned_away.clone(),
         );
+        // There from the start, so that the first one is an increase.
+        for reason in [Turned::Connections, Turned::Address, Turned::Handshake] {
+            drop(metrics.turned_away.get_or_create(&TurnedLabels { reason }));
+        }
         registry.register_with_unit(
             "tls_certificate_until",
             "When our certificate in use expires, since 1970; 0 without TLS",
@@ -231,6 +256,17 @@ impl Metrics {
     /// A call was refused by the limit of this name.
     pub fn limited(&self, limit: &'static str) {
         self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// How long ago the policy in force was confirmed.
+    pub fn policy_age(&self, age: Duration) {
+        self.policy_age.set(age.as_secs_f64());
+    }
+
+    /// How often an issuer's keys could not be fetched since the start.
+    pub fn issuer_keys_failed(&self, issuer: &str, times: u64) {
+        let labels = IssuerLabels { issuer: issuer.to_owned() };
+        self.issuer_keys_failed.get_or_create(&labels).inner().store(times, Ordering::Relaxed);
     }
 
     /// A connection that is open from now on, until what is returned is dropped.

@@ -19,7 +19,7 @@ SECRET_KEYS = {
     ("identity.issuers", "client_secret"): "issuers",
     ("identity.issuers", "hs256_secret"): "issuers",
 }
-TABLES_OF_TABLES = {("identity", "issuers"), ("identity", "federation")}
+TABLES_OF_TABLES = {("identity", "issuers"), ("identity", "federation"), ("identity", "certificates")}
 
 # No control character: a line in TOML stays a line. No user and password in a URL.
 TEXT = {"$ref": "#/$defs/text"}
@@ -37,6 +37,7 @@ TYPES = {
 PODS_NEED = {
     # Kubelet asks from outside of the pod, and a Service has a fixed port.
     ("server", "listen"): {"type": "string", "pattern": "^(0\\.0\\.0\\.0|\\[::\\]):[1-9][0-9]{0,4}$"},
+    ("server", "health_listen"): {"type": "string", "pattern": "^(0\\.0\\.0\\.0|\\[::\\]):[1-9][0-9]{0,4}$"},
     # A volume is mounted there.
     ("server", "data_dir"): {"type": "string", "pattern": "^(/[A-Za-z0-9._-]+)+$", "not": {"pattern": "(^/(tmp|etc)(/|$)|/\\.\\.?(/|$))"}},
 }

@@ -5,12 +5,18 @@
 
 import json
 import os
+import sys
+import tomllib
 from pathlib import Path
 
 import chart
 import config_keys
 import pytest
 import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
+
+from harness import processes  # noqa: E402
 
 GOLDEN = Path(__file__).parent / "golden"
 # They are files of the chart, which other tests hold against the rendering.
@@ -42,7 +48,7 @@ def test_every_object_is_as_kubernetes_defines_it(values, kubernetes):
         ("scrapeTimeout:", "scrapeTimeOut:"),
         ("parentRefs:", "parents:"),
         ("          expr:", "          expression:"),
-        ("containerPort: 8443", "containerPort: http"),
+        ("containerPort: 8443", "containerPort: https"),
     ],
 )
 def test_the_validation_finds_what_is_wrong(right, wrong):
@@ -108,17 +114,33 @@ class TestThePod:
 
     def test_its_probes_are_apart(self, rendered):
         container = rendered.container
-        paths = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
-        assert paths["startupProbe"] == paths["livenessProbe"] == {"path": "/healthz", "port": "http"}
+        asked = {name: dict(container[name]["httpGet"]) for name in ("startupProbe", "livenessProbe", "readinessProbe")}
         # A database or an MLflow server that is away must take replicas out, and restart none.
-        assert paths["readinessProbe"] == {"path": "/readyz", "port": "http"}
+        assert [asked[name].pop("path") for name in asked] == ["/healthz", "/healthz", "/readyz"]
+        assert asked["startupProbe"] == asked["livenessProbe"] == asked["readinessProbe"]
+        settings = tomllib.loads(rendered.toml)["server"]
+        speaks_tls = "tls_certificate" in settings
+        if "health_listen" in settings:
+            assert asked["startupProbe"] == {"port": "health"}
+        else:
+            # Kubelet has no certificate to show.
+            assert not settings.get("tls_client_required")
+            assert asked["startupProbe"] == ({"port": "https", "scheme": "HTTPS"} if speaks_tls else {"port": "http"})
         startup = container["startupProbe"]
         assert startup["periodSeconds"] * startup["failureThreshold"] >= 300
 
     def test_it_listens_where_it_is_asked(self, rendered):
-        (port,) = container_ports = rendered.container["ports"]
-        assert len(container_ports) == 1
-        assert f':{port["containerPort"]}"' in next(line for line in rendered.toml.splitlines() if line.startswith("listen = "))
+        settings = tomllib.loads(rendered.toml)["server"]
+        main = "https" if "tls_certificate" in settings else "http"
+        keys = {main: "listen", "health": "health_listen"}
+        listening = {name: int(settings[key].rsplit(":", 1)[1]) for name, key in keys.items() if key in settings}
+        assert {port["name"]: port["containerPort"] for port in rendered.container["ports"]} == listening
+        for service in (item for item in rendered if item["kind"] == "Service"):
+            ports = {port["name"]: port for port in service["spec"]["ports"]}
+            assert all(port["targetPort"] == name for name, port in ports.items())
+            assert ports[main]["appProtocol"] == main
+            # Who calls Tracegate by its Service reaches no metrics.
+            assert ("health" in ports) == ("health" in listening and service["metadata"]["name"].endswith("-replicas"))
 
     def test_it_is_given_the_time_that_a_stop_takes(self, rendered):
         seconds = int(next(line for line in rendered.toml.splitlines() if line.startswith("shutdown_seconds")).split("=")[1])
@@ -193,6 +215,124 @@ class TestSecrets:
         defaults = yaml.safe_load(values)
         assert all(not reference.get("name") for reference in defaults["secrets"].values())
         assert chart.objects("minimal").pod["volumes"] and "secretKeyRef" not in chart.text("minimal")
+
+
+class TestTls:
+    def test_the_files_come_from_the_secrets_that_are_named(self):
+        rendered = chart.objects("full")
+        (volume,) = [volume for volume in rendered.pod["volumes"] if volume["name"] == "tls"]
+        assert volume["projected"]["defaultMode"] == 0o440
+        found = {
+            item["path"]: (source["secret"]["name"], item["key"])
+            for source in volume["projected"]["sources"]
+            for item in source["secret"]["items"]
+        }
+        assert found == {
+            "tls.crt": ("tracegate-tls", "tls.crt"),
+            "tls.key": ("tracegate-tls", "tls.key"),
+            "client-ca.crt": ("client-authorities", "bundle.pem"),
+        }
+        settings = tomllib.loads(rendered.toml)["server"]
+        for key, file in [("tls_certificate", "tls.crt"), ("tls_key", "tls.key"), ("tls_client_ca", "client-ca.crt")]:
+            assert settings[key] == f"/etc/tracegate/tls/{file}"
+
+    def test_a_new_certificate_arrives_without_a_restart(self):
+        # What is mounted by `subPath` is never changed by kubelet.
+        (mount,) = [mount for mount in chart.objects("full").container["volumeMounts"] if mount["name"] == "tls"]
+        assert mount == {"name": "tls", "mountPath": "/etc/tracegate/tls", "readOnly": True}
+
+    def test_without_it_nothing_speaks_of_it(self):
+        text = chart.text("minimal")
+        assert "tls" not in text and "https" not in text and "HTTPS" not in text
+
+    def test_the_ingress_asks_the_port_that_there_is(self):
+        for values, scheme in [("full", "https"), ("typical", "http")]:
+            (rule,) = chart.objects(values).one("Ingress")["spec"]["rules"]
+            assert rule["http"]["paths"][0]["backend"]["service"]["port"] == {"name": scheme}
+
+    def test_prometheus_speaks_what_the_port_speaks(self):
+        def endpoint(**values):
+            values["metrics"] = {"serviceMonitor": {"enabled": True, "tlsConfig": {"serverName": "traces.example.com"}}}
+            (endpoint,) = chart.objects(values).one("ServiceMonitor")["spec"]["endpoints"]
+            return {key: endpoint.get(key) for key in ("port", "scheme", "tlsConfig")}
+
+        tls = {"secrets": {"tls": {"name": "t"}}}
+        alone = {"config": {"server": {"health_listen": None}}}
+        plain = {"scheme": None, "tlsConfig": None}
+        assert endpoint(**tls) == {"port": "health", **plain}
+        assert endpoint(**alone) == {"port": "http", **plain}
+        assert endpoint(**tls, **alone) == {
+            "port": "https", "scheme": "https", "tlsConfig": {"serverName": "traces.example.com"},
+        }
+
+
+class TestMigrations:
+    @pytest.fixture(params=["typical", "full", "own-store"])
+    def rendered(self, request):
+        return chart.objects(request.param)
+
+    @staticmethod
+    def pod(rendered):
+        return rendered.one("Job")["spec"]["template"]["spec"]
+
+    def test_it_runs_before_anything_of_the_release_and_needs_nothing_of_it(self, rendered):
+        annotations = rendered.one("Job")["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+        # A failed one stays to be read, and is out of the next one's way.
+        assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+        pod = self.pod(rendered)
+        accounts = {item["metadata"]["name"] for item in rendered if item["kind"] == "ServiceAccount"}
+        assert pod["serviceAccountName"] not in accounts and pod["automountServiceAccountToken"] is False
+        made = {item["metadata"]["name"] for item in rendered if item["kind"] == "ConfigMap"}
+        assert not any(volume.get("configMap", {}).get("name") in made for volume in pod["volumes"])
+
+    def test_it_has_the_database_and_no_other_secret_and_no_record(self, rendered):
+        (container,) = self.pod(rendered)["containers"]
+        environment = {variable["name"]: variable for variable in container["env"]}
+        assert environment["TRACEGATE__DATABASE__URL"] == rendered.environment["TRACEGATE__DATABASE__URL"]
+        names = {volume["name"] for volume in self.pod(rendered)["volumes"]}
+        assert not names & {"data", "secrets", "tls", "config"}
+        assert environment["TRACEGATE__SERVER__DATA_DIR"]["value"].startswith("/tmp/")
+        ours = {name for name in environment if name.startswith("TRACEGATE__")}
+        assert ours <= {"TRACEGATE__DATABASE__URL", "TRACEGATE__MLFLOW__URL", "TRACEGATE__SERVER__DATA_DIR"}
+
+    def test_it_has_no_rights_that_it_does_not_need(self, rendered):
+        pod = self.pod(rendered)
+        (container,) = pod["containers"]
+        assert pod["securityContext"] == rendered.pod["securityContext"]
+        assert container["securityContext"] == rendered.container["securityContext"]
+        assert container["image"] == rendered.container["image"] and container["resources"]["limits"]["memory"]
+        assert pod["restartPolicy"] == "Never" and pod["enableServiceLinks"] is False
+
+    def test_nothing_takes_it_for_a_replica(self, rendered):
+        labels = rendered.one("Job")["spec"]["template"]["metadata"]["labels"]
+        own = rendered.one("Job")["metadata"]["name"]
+        for item in rendered:
+            spec = item["spec"] if item["kind"] in {"Service", "PodDisruptionBudget", "NetworkPolicy", "StatefulSet"} else {}
+            chosen = spec.get("podSelector", spec.get("selector")) or {}
+            chosen = chosen.get("matchLabels", chosen)
+            if item["metadata"]["name"] != own and chosen:
+                assert not chosen.items() <= labels.items(), item["metadata"]["name"]
+
+    def test_it_reaches_names_and_the_database_alone(self):
+        rendered = chart.objects("full")
+        policy = rendered.one("NetworkPolicy", "gate-migration")
+        assert policy["metadata"]["annotations"]["helm.sh/hook-weight"] == "-10"
+        labels = rendered.one("Job")["spec"]["template"]["metadata"]["labels"]
+        spec = policy["spec"]
+        assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+        assert spec["ingress"] == [] and spec["policyTypes"] == ["Ingress", "Egress"]
+        assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [6432]]
+        assert all(rule["to"] for rule in spec["egress"])
+
+    def test_the_command_is_there(self):
+        (container,) = self.pod(chart.objects("typical"))["containers"]
+        done = chart.run(processes.tracegate_binary(), *container["args"], "--help")
+        assert done.returncode == 0, done.stderr
+
+    def test_there_is_none_where_none_is_wanted(self):
+        assert chart.objects("minimal").none("Job")
+        assert chart.objects({"secrets": {"database": {"name": "db"}}, "migrations": {"enabled": False}}).none("Job")
 
 
 class TestReplicas:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -43,23 +44,48 @@ def expressions():
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Names of the series at /metrics, each with its labels, after a call that was allowed, one that was not and one
-    of nobody."""
-    demo = processes.start_demo(tmp_path_factory.mktemp("demo"), None)
+    """Names of the series at /metrics, each with its labels, after a call that was allowed, one that was not, one
+    of nobody, one over a limit, and connections that were too many."""
+    demo = processes.start_demo(
+        tmp_path_factory.mktemp("demo"), None,
+        TRACEGATE__SERVER__MAX_CONNECTIONS_PER_ADDRESS="20",
+        TRACEGATE__IDENTITY__ISSUERS='[{ issuer = "https://127.0.0.1:1", audience = ["tracegate"] }]',
+    )
     try:
         own, other = (f"{demo.url}/api/2.0/mlflow/experiments/get?experiment_id={demo.details['experiments'][name]}"
                       for name in ("support-bot", "secret-lab"))
-        statuses = []
-        for url, name in [(own, "alice"), (other, "bob"), (demo.url + "/no/such/route", "alice")]:
+
+        def asked(url, name):
             request = urllib.request.Request(url, headers={"Authorization": wire.basic(name, demo.details["tokens"][name])})
             try:
                 with urllib.request.urlopen(request, timeout=10) as answer:
-                    statuses.append(answer.status)
+                    return answer.status
             except urllib.error.HTTPError as refused:
-                statuses.append(refused.code)
+                return refused.code
+
+        statuses = [asked(*call) for call in [(own, "alice"), (other, "bob"), (demo.url + "/no/such/route", "alice")]]
         assert statuses[0] == 200 and all(status in (403, 404) for status in statuses[1:]), statuses
-        with urllib.request.urlopen(demo.url + "/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        limit = {"securable": f"experiment:{demo.details['experiments']['support-bot']}", "name": "requests_per_second", "value": 1}
+        admin = ("Authorization", wire.basic("admin", demo.details["tokens"]["admin"]))
+        assert wire.request(demo.url, "PUT", "/api/tracegate/v1/limits", [admin], limit).status == 200
+        for _ in range(30):
+            statuses.append(asked(own, "alice"))
+        assert 429 in statuses
+        flood = [socket.create_connection(("127.0.0.1", int(demo.url.rsplit(":", 1)[1]))) for _ in range(40)]
+        for connection in flood:
+            connection.close()
+
+        def metrics():
+            try:
+                with urllib.request.urlopen(demo.url + "/metrics", timeout=10) as answer:
+                    return answer.read().decode()
+            except OSError:
+                return ""
+
+        # The flood's connections are closed before the next one is let in, and issuers are looked at by the poll.
+        wanted = ("tracegate_connections_turned_away_total{", "tracegate_issuer_keys_failed_total{")
+        processes.wait_until(lambda: all(name in metrics() for name in wanted), 30, "all series")
+        text = metrics()
     finally:
         demo.stop()
     series = {}
@@ -104,7 +130,22 @@ def test_the_rules_are_rules():
     check_rules(RULES)
     for rule in rules():
         assert rule["labels"]["severity"] in {"critical", "warning"}
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook"}
+        file, _, place = rule["annotations"]["runbook"].partition("#")
+        # GitHub's name for the heading `### TracegateAbsent`.
+        assert place == rule["alert"].lower()
+        assert f'\n#### {rule["alert"]}\n' in (chart.ROOT / file).read_text(), f'{rule["alert"]} has no section in {file}'
+
+
+def test_the_guide_has_a_section_for_no_other_alert():
+    found = re.findall(r"^#### (Tracegate\w+)$", (chart.ROOT / "docs/OPERATING.md").read_text(), re.MULTILINE)
+    assert found == [rule["alert"] for rule in rules()]
+
+
+def test_docs_name_every_alert_and_its_severity():
+    rows = re.findall(r"^\| ((?:`Tracegate\w+`(?:, )?)+) \| (\w+) \|", (chart.ROOT / "docs/KUBERNETES.md").read_text(), re.MULTILINE)
+    named = {name: severity for names, severity in rows for name in re.findall(r"\w+", names)}
+    assert named == {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
 
 
 def test_every_query_of_the_dashboard_is_one(tmp_path):
@@ -203,6 +244,12 @@ CASES = {
         [(f"tracegate_policy_version{{{A}}}", "1+1x60"), (f"tracegate_policy_version{{{B}}}", "0+1x60")],
         20,
     ),
+    "TracegatePolicyNotConfirmed": (
+        [(f"tracegate_policy_age_seconds{{{A}}}", "0.3x5 30+60x20")],
+        # Once it was slow.
+        [(f"tracegate_policy_age_seconds{{{A}}}", "0.3x5 4.5 0.3x40")],
+        10,
+    ),
     "TracegateRefusesEverything": ([calls(200, "allow", "0+1x90"), calls(503, "deny", "0+60x90")], [OK, calls(503, "deny", "0+60x90")], 20),
     "TracegateServerErrors": (
         [OK, calls(502, "allow", "0+60x90")],
@@ -223,6 +270,33 @@ CASES = {
     ),
     "TracegateDecisionsSlow": (observed(DECISION, False), observed(DECISION, True), 40),
     "TracegateUpstreamSlow": (observed(UPSTREAM, False), observed(UPSTREAM, True), 40),
+    "TracegateCertificateExpires": (
+        # Of the time in these tests, which begins at 0.
+        [(f"tracegate_tls_certificate_until_seconds{{{A}}}", "500000x90")],
+        # No TLS, and one that is good for longer.
+        [(f"tracegate_tls_certificate_until_seconds{{{A}}}", "0x90"), (f"tracegate_tls_certificate_until_seconds{{{B}}}", "5000000x90")],
+        80,
+    ),
+    "TracegateCertificateNotTaken": (
+        [(f"tracegate_tls_reload_failed_total{{{A}}}", "0x3 1x40")],
+        [(f"tracegate_tls_reload_failed_total{{{A}}}", "2x90")],
+        8,
+    ),
+    "TracegateIssuerKeysFail": (
+        [(f'tracegate_issuer_keys_failed_total{{{A}, issuer="https://i.example"}}', "0+1x60")],
+        # Once in a while.
+        [(f'tracegate_issuer_keys_failed_total{{{A}, issuer="https://i.example"}}', "0x10 1x20 2x40")],
+        30,
+    ),
+    "TracegateConnectionsTurnedAway": (
+        [(f'tracegate_connections_turned_away_total{{{A}, reason="Address"}}', "0+10x60")],
+        # Few; and any number that never agreed on TLS, such as probes of ports.
+        [
+            (f'tracegate_connections_turned_away_total{{{A}, reason="Address"}}', "0+1x60"),
+            (f'tracegate_connections_turned_away_total{{{A}, reason="Handshake"}}', "0+100x60"),
+        ],
+        20,
+    ),
     "TracegateBreakGlass": ([(f"tracegate_break_glass_total{{{A}}}", "0x5 1x40")], [(f"tracegate_break_glass_total{{{A}}}", "3x90")], 8),
     "TracegateFailedLogins": ([calls(401, "deny", "0+30x90")], [calls(401, "deny", "0+2x90")], 20),
     "TracegateDenialsJump": (

@@ -17,9 +17,11 @@ def namespace(name):
 
 def test_only_those_who_are_named_may_call():
     spec = policy(chart.objects("typical"))
-    (rule,) = spec["ingress"]
-    assert rule["from"] == [{"podSelector": {}}, namespace("ingress-nginx"), namespace("monitoring"), namespace("applications")]
-    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
+    calls, metrics = spec["ingress"]
+    assert calls["from"] == [{"podSelector": {}}, namespace("ingress-nginx"), namespace("applications")]
+    assert calls["ports"] == [{"protocol": "TCP", "port": "http"}]
+    # Prometheus reads metrics and calls nothing; who calls reads none.
+    assert metrics == {"from": [namespace("monitoring")], "ports": [{"protocol": "TCP", "port": "health"}]}
     assert spec["policyTypes"] == ["Ingress", "Egress"]
 
 
@@ -27,6 +29,13 @@ def test_nobody_named_means_nobody():
     # An empty list of peers in a rule is everybody: there must be no rule.
     spec = policy(chart.objects({"networkPolicy": {"ingress": {"sameNamespace": False}}}))
     assert spec["ingress"] == [] and "Ingress" in spec["policyTypes"]
+    # Monitoring alone lets nobody else in.
+    only = {"ingress": {"sameNamespace": False, "monitoring": ["m"]}}
+    (rule,) = policy(chart.objects({"networkPolicy": only}))["ingress"]
+    assert rule == {"from": [namespace("m")], "ports": [{"protocol": "TCP", "port": "health"}]}
+    one_port = {"networkPolicy": only, "config": {"server": {"health_listen": None}}}
+    (rule,) = policy(chart.objects(one_port))["ingress"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": "http"}]
 
 
 def test_only_tracegate_reaches_the_mlflow_server():

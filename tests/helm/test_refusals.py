@@ -89,6 +89,27 @@ MLFLOW = {"mlflow": {"url": "http://mlflow:5000"}}
             },
             "exclude each other",
         ),
+        # A certificate from two places; client certificates without TLS; probes that could not be answered.
+        ({"secrets": {"tls": {"name": "t"}}, "config": {"server": {"tls_certificate": "/x", "tls_key": "/y"}}}, "exclude each other"),
+        (
+            {
+                "secrets": {"tls": {"name": "t"}, "tlsClientCa": {"name": "c"}},
+                "config": {"server": {"tls_client_ca": "/x"}},
+            },
+            "exclude each other",
+        ),
+        ({"secrets": {"tlsClientCa": {"name": "c"}}}, "needs `secrets.tls`"),
+        (
+            {
+                "secrets": {"tls": {"name": "t"}, "tlsClientCa": {"name": "c"}},
+                "config": {"server": {"tls_client_required": True, "health_listen": None}},
+            },
+            "needs `config.server.health_listen`",
+        ),
+        ({"config": {"server": {"health_listen": "0.0.0.0:5001"}}}, "needs another port"),
+        ({"config": {"server": {"health_listen": "127.0.0.1:5002"}}}, "/config/server/health_listen"),
+        ({"networkPolicy": {"ingress": {"monitoring": [""]}}}, "/networkPolicy/ingress/monitoring/0"),
+        ({"migrations": {"enabled": "yes"}}, "/migrations/enabled"),
         # An empty selector would close every pod of the namespace.
         ({"networkPolicy": {"mlflow": {"podSelector": {"matchLabels": {}}}}, "config": MLFLOW}, "/podSelector/matchLabels"),
         ({"networkPolicy": {"mlflow": {"podSelector": {"matchLabels": {"app": "mlflow"}}}}}, "no server"),

@@ -3,9 +3,11 @@
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import chart
@@ -58,12 +60,16 @@ def test_what_is_given_arrives(name):
             continue
         wanted = dict(wanted)
         arrived = settings[section]
-        for tables_in_it in ("issuers", "federation"):
+        for tables_in_it in ("issuers", "federation", "certificates"):
             for table, found in zip(wanted.pop(tables_in_it, []), arrived.get(tables_in_it, []), strict=True):
                 extra = {key: value for key, value in found.items() if key not in table}
                 assert table == {key: found[key] for key in table}
                 assert all(value.startswith(SECRET_FILES) for value in extra.values())
         for key, value in wanted.items():
+            if value is None:
+                # The chart's own default is taken away.
+                assert key not in arrived
+                continue
             assert arrived[key] == value and type(arrived[key]) is type(value), f"{section}.{key}"
 
 
@@ -104,10 +110,15 @@ class Started:
         for mount in ("/etc/tracegate/", "/vault/", "/data/"):
             self.toml = self.toml.replace(f'"{mount}', f'"{directory}{mount}')
         settings = tomllib.loads(self.toml)
+        server = settings["server"]
+        if "tls_certificate" in server:
+            self._certificate(server)
         for table in [*settings.values(), *settings.get("identity", {}).get("issuers", [])]:
             for key, value in table.items():
                 if key.endswith("_file"):
                     self._make(key, Path(value))
+        # Probes ask there, in plain HTTP, whatever the main port speaks.
+        self.health = f"http://127.0.0.1:{processes.free_port()}/healthz" if "health_listen" in server else None
         self.environment = {
             # Of the pod's own: a free port, and a place to write to.
             "TRACEGATE__SERVER__LISTEN": "127.0.0.1:0",
@@ -116,6 +127,8 @@ class Started:
             "AWS_ACCESS_KEY_ID": "none",
             "AWS_SECRET_ACCESS_KEY": "none",
         }
+        if self.health:
+            self.environment["TRACEGATE__SERVER__HEALTH_LISTEN"] = self.health.split("/")[2]
         for name, variable in rendered.environment.items():
             if name == "TRACEGATE__AUDIT__REPLICA":
                 self.environment[name] = "tracegate-0"
@@ -125,6 +138,18 @@ class Started:
                 self.environment[name] = variable["value"]
         self.file = directory / "tracegate.toml"
         self.file.write_text(self.toml)
+
+    @staticmethod
+    def _certificate(server):
+        certificate, key = Path(server["tls_certificate"]), Path(server["tls_key"])
+        certificate.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+             "-subj", "/CN=tracegate", "-keyout", key, "-out", certificate],
+            check=True, capture_output=True,
+        )
+        if "tls_client_ca" in server:
+            Path(server["tls_client_ca"]).write_bytes(certificate.read_bytes())
 
     @staticmethod
     def _make(key, path):
@@ -148,7 +173,12 @@ class Started:
         try:
             line = process.stdout.readline()
             assert line, f"it did not start:\n{log.read_text()}\n{self.toml}"
-            return processes.answers(json.loads(line)["url"] + "/healthz"), log.read_text()
+            url = json.loads(line)["url"] + "/healthz"
+            if self.health is None and url.startswith("https:"):
+                # As kubelet: nobody verifies the certificate.
+                with urllib.request.urlopen(url, context=ssl._create_unverified_context(), timeout=10) as answer:
+                    return answer.status == 200, log.read_text()
+            return processes.answers(self.health or url), log.read_text()
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(20)

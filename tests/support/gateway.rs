@@ -33,6 +33,8 @@ pub const AGENT: &str = "integration-test";
 pub struct Gateway {
     pub app: Arc<App>,
     pub address: SocketAddr,
+    /// Where health and metrics are answered apart, if they are.
+    pub health: Option<SocketAddr>,
     pub upstream: FakeUpstream,
     pub data: tempfile::TempDir,
     tokens: HashMap<Who, String>,
@@ -76,12 +78,13 @@ impl Gateway {
         change(&mut config);
         let (app, first) = App::open(config, Metrics::default()).await.unwrap();
         let running = tracegate::http::start(Arc::clone(&app)).unwrap();
-        let address = running.address;
+        let (address, health) = (running.address, running.health_address());
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let serving = actix_rt::spawn(running.serve_until(async {
             let _ = stopped.await;
         }));
-        let mut gateway = Self { app, address, upstream, data, tokens: HashMap::new(), stop, serving };
+        let mut gateway =
+            Self { app, address, health, upstream, data, tokens: HashMap::new(), stop, serving };
         gateway.tokens.insert(Who::Admin, first.unwrap());
         gateway.introduce().await;
         gateway

@@ -53,6 +53,35 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- splitList ":" .Values.config.server.listen | last }}
 {{- end }}
 
+{{/* The port for health and metrics, out of `config.server.health_listen`; empty if it has none of its own. */}}
+{{- define "tracegate.healthPort" -}}
+{{- with .Values.config.server.health_listen }}{{ splitList ":" . | last }}{{ end }}
+{{- end }}
+
+{{/* What is spoken on the main port, which is its name too. */}}
+{{- define "tracegate.scheme" -}}
+{{- if or .Values.secrets.tls.name .Values.config.server.tls_certificate }}https{{ else }}http{{ end }}
+{{- end }}
+
+{{/* A probe's question. Kubelet verifies no certificate, and shows none. */}}
+{{- define "tracegate.httpGet" -}}
+httpGet:
+  path: {{ .path }}
+  {{- if include "tracegate.healthPort" .root }}
+  port: health
+  {{- else }}
+  port: {{ include "tracegate.scheme" .root }}
+  {{- if eq (include "tracegate.scheme" .root) "https" }}
+  scheme: HTTPS
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{/* Whether a Job migrates the database. */}}
+{{- define "tracegate.migrates" -}}
+{{- if and .Values.migrations.enabled .Values.secrets.database.name }}true{{ end }}
+{{- end }}
+
 {{/* Whether there is, or may come to be, more than one replica. */}}
 {{- define "tracegate.several" -}}
 {{- if .Values.autoscaling.enabled }}
@@ -89,6 +118,22 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if and .Values.secrets.signingKey.name $config.audit.signing_key_file }}
 {{- fail "`secrets.signingKey` and `config.audit.signing_key_file` exclude each other" }}
+{{- end }}
+{{- $server := $config.server }}
+{{- if and .Values.secrets.tls.name (or $server.tls_certificate $server.tls_key) }}
+{{- fail "`secrets.tls` and `config.server.tls_certificate` exclude each other" }}
+{{- end }}
+{{- if and .Values.secrets.tlsClientCa.name $server.tls_client_ca }}
+{{- fail "`secrets.tlsClientCa` and `config.server.tls_client_ca` exclude each other" }}
+{{- end }}
+{{- if and .Values.secrets.tlsClientCa.name (eq (include "tracegate.scheme" .) "http") }}
+{{- fail "`secrets.tlsClientCa` needs `secrets.tls`: clients show certificates in TLS alone" }}
+{{- end }}
+{{- if and $server.tls_client_required (not (include "tracegate.healthPort" .)) }}
+{{- fail "`config.server.tls_client_required` needs `config.server.health_listen`: kubelet shows no certificate, and would restart every pod" }}
+{{- end }}
+{{- if eq (include "tracegate.healthPort" .) (include "tracegate.port" .) }}
+{{- fail "`config.server.health_listen` needs another port than `config.server.listen`" }}
 {{- end }}
 {{- $known := list }}
 {{- range $config.identity.issuers }}

@@ -30,8 +30,16 @@ keeps out.
 {{- define "tracegate.toml" -}}
 {{- $secrets := .Values.secrets }}
 {{- range $section := list "server" "mlflow" "identity" "database" "policy" "audit" "limits" "telemetry" "lake" }}
-{{- $settings := omit (get $.Values.config $section) "issuers" "federation" }}
-{{- if eq $section "mlflow" }}
+{{- $settings := omit (get $.Values.config $section) "issuers" "federation" "certificates" }}
+{{- if eq $section "server" }}
+{{- if $secrets.tls.name }}
+{{- $_ := set $settings "tls_certificate" "/etc/tracegate/tls/tls.crt" }}
+{{- $_ := set $settings "tls_key" "/etc/tracegate/tls/tls.key" }}
+{{- end }}
+{{- if $secrets.tlsClientCa.name }}
+{{- $_ := set $settings "tls_client_ca" "/etc/tracegate/tls/client-ca.crt" }}
+{{- end }}
+{{- else if eq $section "mlflow" }}
 {{- if $secrets.mlflowPassword.name }}
 {{- $_ := set $settings "password_file" (include "tracegate.secretFile" "mlflow-password") }}
 {{- end }}
@@ -64,6 +72,28 @@ keeps out.
 [[identity.federation]]
 {{- include "tracegate.toml.table" . }}
 {{ end }}
+{{- range .Values.config.identity.certificates }}
+[[identity.certificates]]
+{{- include "tracegate.toml.table" . }}
+{{ end }}
+{{- end }}
+
+{{/* Sources of the volume of TLS files: a list, as JSON. One volume, so that all of them change at one moment. */}}
+{{- define "tracegate.tlsSources" -}}
+{{- $sources := list }}
+{{- with .Values.secrets.tls }}
+{{- if .name }}
+{{- $items := list (dict "key" .certificate "path" "tls.crt") (dict "key" .key "path" "tls.key") }}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" $items)) }}
+{{- end }}
+{{- end }}
+{{- with .Values.secrets.tlsClientCa }}
+{{- if .name }}
+{{- $items := list (dict "key" .key "path" "client-ca.crt") }}
+{{- $sources = append $sources (dict "secret" (dict "name" .name "items" $items)) }}
+{{- end }}
+{{- end }}
+{{- toJson $sources }}
 {{- end }}
 
 {{/* Sources of the volume of secret files: a list, as JSON. */}}

@@ -85,6 +85,41 @@ fn a_change_is_taken_and_a_bad_one_leaves_what_was() {
     assert!(!Arc::ptr_eq(&before, &tls.current()));
 }
 
+/// As a kubelet does it: the files are links through `..data`, a link to a directory that is swapped whole.
+#[test]
+fn a_directory_that_is_swapped_by_its_link_is_read_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let publish = |number: u32, (certificate, key): &(String, String)| {
+        let version = format!("..version_{number}");
+        std::fs::create_dir(root.join(&version)).unwrap();
+        std::fs::write(root.join(&version).join("tls.crt"), certificate).unwrap();
+        std::fs::write(root.join(&version).join("tls.key"), key).unwrap();
+        std::os::unix::fs::symlink(&version, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    let (first, second) = (pair("a.example"), pair("b.example"));
+    publish(1, &first);
+    for name in ["tls.crt", "tls.key"] {
+        std::os::unix::fs::symlink(format!("..data/{name}"), root.join(name)).unwrap();
+    }
+    let settings = ServerConfig {
+        tls_certificate: Some(root.join("tls.crt")),
+        tls_key: Some(root.join("tls.key")),
+        ..ServerConfig::default()
+    };
+    let tls = Tls::open(&settings, NOW).unwrap().unwrap();
+    let before = tls.current();
+    publish(2, &second);
+    std::fs::remove_dir_all(root.join("..version_1")).unwrap();
+    assert!(tls.reload(NOW).unwrap());
+    assert!(!Arc::ptr_eq(&before, &tls.current()));
+    assert!(!tls.reload(NOW).unwrap(), "nothing changed since");
+    // A swap to what is no good leaves what is in use.
+    publish(3, &(first.0, second.1));
+    assert!(tls.reload(NOW).unwrap_err().contains("tls_key"));
+}
+
 #[test]
 fn a_certificate_whose_authority_was_taken_away_no_longer_counts() {
     let authority = |name: &str| {
