@@ -19,6 +19,7 @@ pub(crate) mod fuzz {
 mod import;
 mod keys;
 mod limits;
+mod migrate;
 mod policy;
 mod principal;
 mod routes;
@@ -51,6 +52,14 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
         /// Once requests are accepted, print {"url"} as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the databases to this version, before a process is started on them
+    #[command(after_help = "Example:\n  tracegate migrate --config tracegate.toml")]
+    Migrate {
+        #[arg(long)]
+        config: Option<PathBuf>,
         #[arg(long)]
         json: bool,
     },
@@ -164,6 +173,7 @@ enum Command {
 /// Runs one command to its end. Most can only succeed or fail; those that answer a question may end otherwise.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = match arguments.command {
+        Command::Migrate { config, json } => migrate::run(config.as_deref(), json),
         Command::Serve { config, json } => serve::run(config.as_deref(), json),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),

@@ -36,7 +36,7 @@ def as_json(done):
 
 COMMANDS = [
     "serve", "demo", "routes", "token", "service-principal", "session", "policy", "principal", "group", "access", "limits", "audit", "explain",
-    "import", "adopt", "shadow", "keys",
+    "import", "adopt", "shadow", "keys", "migrate",
 ]
 
 
@@ -150,3 +150,17 @@ def test_calls_are_told_with_their_outcome(tracegate):
     outcomes = {call["operation"]: (call["decision"], call["outcome"], call["status"]) for call in calls}
     assert outcomes["tracegate.token.list"] == ("allow", "success", 200)
     assert outcomes["tracegate.audit.events"] == ("deny", "refused", 403)
+
+
+def test_databases_are_migrated_before_anything_serves_on_them(tmp_path):
+    environment = processes.clean_environment(TRACEGATE__SERVER__DATA_DIR=str(tmp_path / "data"))
+    for _ in range(2):
+        done = subprocess.run([processes.tracegate_binary(), "migrate", "--json"], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["migrated"] == ["state", "audit index", "traces"]
+    assert {"state.db", "audit.db", "traces.db"} <= {path.name for path in (tmp_path / "data").iterdir()}
+    # Nobody is made by it: the first administrator is the first start's.
+    assert "token" not in done.stdout + done.stderr
+    missing = environment | {"TRACEGATE__DATABASE__URL": "postgres://nobody@127.0.0.1:1/none"}
+    done = subprocess.run([processes.tracegate_binary(), "migrate"], env=missing, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "the state" in done.stderr and not done.stdout

@@ -173,6 +173,8 @@ fn whatever_is_no_get_changes_something_unless_it_says_that_it_reads() {
     assert_eq!(
         quiet,
         [
+            "tracegate.adoption.runs",
+            "tracegate.adoption.held",
             "tracegate.policy.plan",
             "tracegate.policy.test",
             "trace.batch_info",
