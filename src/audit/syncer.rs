@@ -143,6 +143,7 @@ struct Gather {
 }
 
 impl Gather {
+    #[expect(clippy::disallowed_methods, reason = "a thread of its own, which nothing async runs on")]
     fn pause(&self) {
         if !self.pause.is_zero() {
             std::thread::sleep(self.pause);

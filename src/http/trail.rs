@@ -311,7 +311,7 @@ impl Trail {
 
     fn count(&self, status: u16) {
         if self.is_shadowed() {
-            self.app.metrics.shadowed(&self.event.operation);
+            self.app.metrics.shadowed.inc();
         }
         let labels = CallLabels {
             operation: self.event.operation.clone(),

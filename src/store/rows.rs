@@ -70,6 +70,8 @@ pub(super) fn of_hash<'r, 'h>(
 ) -> Result<Option<(&'r AnyRow, &'h KeyedHash)>, StoreError> {
     let Some(row) = row else { return Ok(None) };
     let stored: Vec<u8> = row.try_get("hash")?;
-    let equal = hashes.iter().filter(|one| bool::from(stored.as_slice().ct_eq(&one.hash)));
-    Ok(equal.last().map(|hash| (row, hash)))
+    let own = hashes
+        .iter()
+        .fold(None, |own, one| if bool::from(stored.as_slice().ct_eq(&one.hash)) { Some(one) } else { own });
+    Ok(own.map(|hash| (row, hash)))
 }

@@ -23,11 +23,6 @@ pub struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ShadowedLabels {
-    operation: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
     pub limit: &'static str,
 }
@@ -81,7 +76,7 @@ pub struct Metrics {
     issuer_keys_failed: Family<IssuerLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
     pub shadow_experiments: Gauge,
-    shadowed: Family<ShadowedLabels, Counter>,
+    pub shadowed: Counter,
     connections: Gauge,
     turned_away: Family<TurnedLabels, Counter>,
     tls_certificate_until: Gauge,
@@ -116,7 +111,7 @@ impl Default for Metrics {
             issuer_keys_failed: Family::default(),
             limited: Family::default(),
             shadow_experiments: Gauge::default(),
-            shadowed: Family::default(),
+            shadowed: Counter::default(),
             connections: Gauge::default(),
             turned_away: Family::default(),
             tls_certificate_until: Gauge::default(),
@@ -246,11 +241,6 @@ impl Metrics {
         }
         self.calls.get_or_create(&labels).inc();
         self.call_seconds.observe(duration.as_secs_f64());
-    }
-
-    /// Shadow mode let a call pass, or its answer show more.
-    pub fn shadowed(&self, operation: &str) {
-        self.shadowed.get_or_create(&ShadowedLabels { operation: operation.to_owned() }).inc();
     }
 
     /// A call was refused by the limit of this name.

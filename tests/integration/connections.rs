@@ -28,7 +28,7 @@ fn set_tag() -> Request {
 
 /// Short limits, each far from the others.
 fn short(config: &mut Config) {
-    config.server.header_timeout_ms = 500;
+    config.server.header_timeout_ms = 2_000;
     config.server.keep_alive_ms = 60_000;
     config.server.stall_timeout_ms = 1000;
 }

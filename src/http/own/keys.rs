@@ -76,11 +76,11 @@ async fn checkpoint_key(call: &Call<'_>) -> Result<Option<ListedKey>, Refusal> {
         tracing::error!(%error, "the checkpoints cannot be read");
         Refusal::Internal("the checkpoints cannot be read".to_owned())
     })?;
-    let notices = lines.into_iter().filter_map(|line| match line {
+    let mut notices = lines.into_iter().filter_map(|line| match line {
         Line::Key(notice) => Some(notice),
         Line::Checkpoint(_) => None,
     });
-    Ok(notices.last().map(|notice| ListedKey {
+    Ok(notices.next_back().map(|notice| ListedKey {
         purpose: CHECKPOINT.to_owned(),
         id: notice.key_id,
         state: KeyState::Active,

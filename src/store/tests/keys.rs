@@ -89,7 +89,7 @@ async fn rotations_at_two_replicas_are_one_after_another() {
         let (one, two) = (database.open().await, database.open().await);
         one.ensure_key(Purpose::Token, NOW).await.unwrap();
         let rotate = |number: usize| {
-            let store = if number % 2 == 0 { one.clone() } else { two.clone() };
+            let store = if number.is_multiple_of(2) { one.clone() } else { two.clone() };
             async move { store.rotate_key(Purpose::Token, 0, BY, NOW).await }
         };
         let done = futures_util::future::join_all((0..6).map(rotate)).await;
