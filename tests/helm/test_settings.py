@@ -1,5 +1,6 @@
 """Every setting can be set by values, arrives in tracegate.toml, and the real program starts with it."""
 
+import base64
 import json
 import re
 import signal
@@ -156,6 +157,8 @@ class Started:
         path.parent.mkdir(parents=True, exist_ok=True)
         if key == "signing_key_file":
             subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", path], check=True)
+        elif key == "keys_file":
+            path.write_text('[token]\nactive = "a"\n[token.keys]\na = "' + base64.b64encode(bytes(range(32))).decode() + '"\n')
         elif key == "levels_file":
             path.write_text((chart.ROOT / "policies/levels.csv").read_text())
         elif key == "model_file":
