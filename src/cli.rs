@@ -19,6 +19,7 @@ pub(crate) mod fuzz {
 mod import;
 mod keys;
 mod limits;
+mod migrate;
 mod policy;
 mod principal;
 mod routes;
@@ -51,6 +52,19 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
         /// Once requests are accepted, print {"url"} as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Bring the databases to this version, or say what they lack
+    #[command(after_help = "Example:\n  tracegate migrate --config tracegate.toml\n  \
+        tracegate migrate --check --json\n\nWith --check nothing is changed; ends with 3 if something is pending.")]
+    Migrate {
+        /// A TOML file, as for `tracegate serve`
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Only say what is pending
+        #[arg(long)]
+        check: bool,
         #[arg(long)]
         json: bool,
     },
@@ -165,6 +179,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = match arguments.command {
         Command::Serve { config, json } => serve::run(config.as_deref(), json),
+        Command::Migrate { config, check, json } => return migrate::run(config.as_deref(), check, json),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),
