@@ -8,6 +8,8 @@ pub mod roots;
 mod shadow;
 pub mod strangers;
 pub mod subjects;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,10 +174,36 @@ impl App {
         }
         let first = Principal::user(&self.config.policy.first_administrator)?;
         self.store.ensure_principal(&first, "tracegate", now).await?;
-        let (token, _) = self.identity.issue_token(&first, "first administrator", None, "tracegate").await?;
-        self.store.add_member(&admins, &first, "tracegate", now).await?;
+        let (token, record) =
+            self.identity.issue_token(&first, "first administrator", None, "tracegate").await?;
+        let made = self.first_member(&admins, &first, now).await?;
+        if !made {
+            // Another replica started at the same time, and its token is the one.
+            self.identity.revoke_token(&record.id).await?;
+        }
         self.confirm_policy().await?;
-        Ok(Some(token))
+        Ok(made.then_some(token))
+    }
+
+    /// Makes somebody a member of a group that has none; whether it had none until then.
+    async fn first_member(
+        &self,
+        group: &Principal,
+        member: &Principal,
+        now: UnixMillis,
+    ) -> anyhow::Result<bool> {
+        loop {
+            self.reload_policy().await?;
+            if self.policy.has_members(group) {
+                return Ok(false);
+            }
+            // Only as long as what was read is in force. Whoever moved it had few changes to make.
+            let unmoved = self.store.at_version(self.policy.version());
+            match unmoved.add_member(group, member, "tracegate", now).await {
+                Err(StoreError::Moved { .. }) => {}
+                done => return Ok(done.map(|_| true)?),
+            }
+        }
     }
 
     /// Where every token of every administrator has ended and nobody can sign in elsewhere, whoever can start

@@ -55,11 +55,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Bring the databases to this version, before a process is started on them
-    #[command(after_help = "Example:\n  tracegate migrate --config tracegate.toml")]
+    /// Bring the databases to this version, or say what they lack
+    #[command(after_help = "Example:\n  tracegate migrate --config tracegate.toml\n  \
+        tracegate migrate --check --json\n\nWith --check nothing is changed; ends with 3 if something is pending.")]
     Migrate {
+        /// A TOML file, as for `tracegate serve`
         #[arg(long)]
         config: Option<PathBuf>,
+        /// Only say what is pending
+        #[arg(long)]
+        check: bool,
         #[arg(long)]
         json: bool,
     },
@@ -173,8 +178,8 @@ enum Command {
 /// Runs one command to its end. Most can only succeed or fail; those that answer a question may end otherwise.
 pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = match arguments.command {
-        Command::Migrate { config, json } => migrate::run(config.as_deref(), json),
         Command::Serve { config, json } => serve::run(config.as_deref(), json),
+        Command::Migrate { config, check, json } => return migrate::run(config.as_deref(), check, json),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),

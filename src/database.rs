@@ -4,12 +4,18 @@
 //! line instead of failing with `database is locked`, and reads run beside them (WAL). On PostgreSQL the
 //! two pools are one.
 
+mod migrate;
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, ConnectOptions, Executor, Transaction};
+use sqlx::{Any, AnyPool, ConnectOptions, Connection, Executor, Transaction};
+
+pub use migrate::{Mismatch, Place, Schema, SchemaState};
 
 /// How long a call waits for a connection before it is told that the database cannot be reached.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +39,8 @@ pub enum OpenError {
     Connect(#[from] sqlx::Error),
     #[error(transparent)]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
 }
 
 #[derive(Debug, Clone)]
@@ -51,7 +59,11 @@ impl Database {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options(url)?)
             .await?;
-        migrations.run(&pool).await?;
+        // A connection that goes back to no pool: what fails leaves no lock on it.
+        let mut connection = pool.acquire().await?.detach();
+        let done = migrate::run(&mut connection, "", &migrations).await;
+        connection.close().await?;
+        done?;
         Ok(Self { dialect: Dialect::Postgres, reader: pool.clone(), writer: pool })
     }
 
@@ -66,15 +78,11 @@ impl Database {
         sqlx::any::install_default_drivers();
         let unusable = |error| OpenError::File { path: file.display().to_string(), error };
         create_private(file).map_err(unusable)?;
-        let path = file.to_str().ok_or_else(|| unusable(std::io::Error::other("the path is not UTF-8")))?;
-        let escaped = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC)
-            .to_string()
-            .replace("%2F", "/");
-        let url = format!("sqlite://{escaped}?mode=rw");
+        let url = sqlite_url(file)?;
         let with = |more: &[&'static str]| [pragmas, more].concat();
         let writer =
             sqlite_pool(&url, 1, with(&["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"])).await?;
-        migrations.run(&writer).await?;
+        migrate::run(&mut *writer.acquire().await?, "", &migrations).await?;
         let reader = sqlite_pool(&url, connections, with(&["PRAGMA query_only = ON"])).await?;
         Ok(Self { dialect: Dialect::Sqlite, reader, writer })
     }
@@ -102,6 +110,17 @@ impl Database {
 fn options(url: &str) -> Result<AnyConnectOptions, OpenError> {
     let options: AnyConnectOptions = url.parse().map_err(|_| OpenError::Url)?;
     Ok(options.disable_statement_logging())
+}
+
+fn sqlite_url(file: &Path) -> Result<String, OpenError> {
+    let path = file.to_str().ok_or_else(|| OpenError::File {
+        path: file.display().to_string(),
+        error: std::io::Error::other("the path is not UTF-8"),
+    })?;
+    let escaped = percent_encoding::utf8_percent_encode(path, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2F", "/");
+    Ok(format!("sqlite://{escaped}?mode=rw"))
 }
 
 async fn sqlite_pool(url: &str, connections: u32, pragmas: Vec<&'static str>) -> Result<AnyPool, OpenError> {

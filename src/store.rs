@@ -84,7 +84,7 @@ pub use shadow::Shadow;
 pub use tokens::{NewToken, TokenKind, TokenRecord};
 
 use crate::config::database::DatabaseConfig;
-use crate::database::Database;
+use crate::database::{Database, Place, Schema};
 
 /// A handle on the state; cloning it is cheap and gives the same state.
 #[derive(Debug, Clone)]
@@ -102,20 +102,25 @@ impl Store {
     /// Opens the database that the configuration names, creates it when it is new, and brings it to this
     /// version. Must be called on the runtime that outlives all use of the store.
     pub async fn open(config: &DatabaseConfig, data_dir: &Path) -> Result<Self, StoreError> {
-        let database = match &config.url {
-            Some(url) => {
-                let migrations = sqlx::migrate!("migrations/postgres");
-                Database::open_postgres(url, config.max_connections, migrations).await?
-            }
-            None => {
-                let migrations = sqlx::migrate!("migrations/sqlite");
-                let file = data_dir.join("state.db");
+        let Schema { place, migrations, .. } = Self::schema(config, data_dir);
+        let database = match place {
+            Place::Postgres(url) => Database::open_postgres(&url, config.max_connections, migrations).await?,
+            Place::Sqlite(file) => {
                 Database::open_sqlite(&file, config.max_connections, &[], migrations).await?
             }
         };
         let claims = claim_batch::Claims::start(database.clone());
         let feed = feed::Source::new(config.url.as_deref())?;
         Ok(Self { database, claims, feed, expected: None, issuers: false })
+    }
+
+    /// The tables of the state, and where they are.
+    pub fn schema(config: &DatabaseConfig, data_dir: &Path) -> Schema {
+        let (place, migrations) = match &config.url {
+            Some(url) => (Place::Postgres(url.clone()), sqlx::migrate!("migrations/postgres")),
+            None => (Place::Sqlite(data_dir.join("state.db")), sqlx::migrate!("migrations/sqlite")),
+        };
+        Schema { name: "state", place, migrations }
     }
 
     /// With trusted issuers administrators sign in there, and a token of theirs may go although it is the last.

@@ -60,7 +60,7 @@ use super::{Backend, BackendError, ExperimentFacts, ExperimentPage, Outgoing, Ow
 use crate::access::{ExperimentId, TraceId};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::database::{Database, Dialect, OpenError};
+use crate::database::{Database, Dialect, OpenError, Place, Schema};
 use crate::policy::Permit;
 use crate::wire::Reply;
 
@@ -87,20 +87,29 @@ impl std::fmt::Debug for EmbeddedShared {
 }
 
 impl EmbeddedShared {
+    /// The tables of traces, and where they are.
+    pub fn schema(config: &Config) -> Schema {
+        let (place, migrations) = match &config.database.url {
+            Some(url) => (Place::Postgres(url.clone()), sqlx::migrate!("migrations/traces_postgres")),
+            None => {
+                let file = config.server.data_dir.join("traces.db");
+                (Place::Sqlite(file), sqlx::migrate!("migrations/traces_sqlite"))
+            }
+        };
+        Schema { name: "traces", place, migrations: numbered(migrations) }
+    }
+
     /// Opens the store that the configuration names: `traces.db` in the data directory, or the tables beside
     /// the state in PostgreSQL.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
         let data_dir = &config.server.data_dir;
         let connections = config.database.max_connections;
-        let database = match &config.database.url {
-            Some(url) => {
-                let migrations = numbered(sqlx::migrate!("migrations/traces_postgres"));
-                Database::open_postgres(url, connections, migrations).await?
-            }
-            None => {
-                let migrations = numbered(sqlx::migrate!("migrations/traces_sqlite"));
+        let Schema { place, migrations, .. } = Self::schema(config);
+        let database = match place {
+            Place::Postgres(url) => Database::open_postgres(&url, connections, migrations).await?,
+            Place::Sqlite(file) => {
                 let pragmas = ["PRAGMA cache_size = -16384", "PRAGMA mmap_size = 268435456"];
-                Database::open_sqlite(&data_dir.join("traces.db"), connections, &pragmas, migrations).await?
+                Database::open_sqlite(&file, connections, &pragmas, migrations).await?
             }
         };
         let artifact_root =

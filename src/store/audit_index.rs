@@ -30,6 +30,8 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
+use crate::database::{Place, Schema};
+
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{
@@ -52,7 +54,7 @@ const SEQ_BITS: u32 = 40;
 #[derive(Debug, thiserror::Error)]
 pub enum AuditIndexError {
     #[error("the audit index cannot be opened: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Open(#[from] crate::database::OpenError),
     #[error("the audit index cannot be opened: {0}")]
     Io(#[from] std::io::Error),
     #[error("the audit index failed: {0}")]
@@ -122,7 +124,21 @@ macro_rules! move_on {
 }
 
 impl AuditIndex {
+    /// The tables of the index, and where they are.
+    pub fn schema(location: &AuditIndexLocation<'_>) -> Schema {
+        let (place, migrations) = match location {
+            AuditIndexLocation::Sqlite(path) => {
+                (Place::Sqlite(path.to_path_buf()), sqlx::migrate!("migrations/audit_sqlite"))
+            }
+            AuditIndexLocation::Postgres(url) => {
+                (Place::Postgres((*url).to_owned()), sqlx::migrate!("migrations/audit_postgres"))
+            }
+        };
+        Schema { name: "audit", place, migrations: migrator(migrations) }
+    }
+
     pub async fn open(location: AuditIndexLocation<'_>) -> Result<Self, AuditIndexError> {
+        Self::schema(&location).migrate().await?;
         let database = match location {
             AuditIndexLocation::Sqlite(path) => open_sqlite(path).await?,
             AuditIndexLocation::Postgres(url) => {
@@ -131,7 +147,6 @@ impl AuditIndex {
                     .acquire_timeout(Duration::from_secs(10))
                     .connect(url)
                     .await?;
-                migrator(sqlx::migrate!("migrations/audit_postgres")).run(&pool).await?;
                 Database::Postgres(pool)
             }
         };
@@ -238,7 +253,6 @@ async fn open_sqlite(path: &Path) -> Result<Database, AuditIndexError> {
         // What is erased leaves no bytes in the file.
         .pragma("secure_delete", "ON");
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    migrator(sqlx::migrate!("migrations/audit_sqlite")).run(&writer).await?;
     let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
     Ok(Database::Sqlite { writer, readers })
 }

@@ -79,7 +79,7 @@ impl From<OpenError> for StoreError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Connect(error) => error.into(),
-            OpenError::Migrate(error) => Self::Migration(error.to_string()),
+            OpenError::Migrate(_) | OpenError::Mismatch(_) => Self::Migration(error.to_string()),
             OpenError::Url | OpenError::File { .. } => Self::Unavailable(error.to_string()),
         }
     }

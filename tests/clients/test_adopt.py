@@ -181,6 +181,6 @@ def test_a_store_of_its_own_has_nothing_to_adopt(tmp_path):
     gateway = processes.start_demo(tmp_path, None)
     try:
         _, err = run(gateway, "adopt", code=1)
-        assert "501" in err and "nothing to adopt" in err
+        assert "409" in err and "nothing to adopt" in err
     finally:
         gateway.stop()

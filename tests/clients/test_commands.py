@@ -154,13 +154,24 @@ def test_calls_are_told_with_their_outcome(tracegate):
 
 def test_databases_are_migrated_before_anything_serves_on_them(tmp_path):
     environment = processes.clean_environment(TRACEGATE__SERVER__DATA_DIR=str(tmp_path / "data"))
-    for _ in range(2):
-        done = subprocess.run([processes.tracegate_binary(), "migrate", "--json"], env=environment, capture_output=True, text=True, timeout=60)
+    def migrate(*arguments):
+        return subprocess.run([processes.tracegate_binary(), "migrate", "--json", *arguments], env=environment, capture_output=True, text=True, timeout=60)
+
+    # What is pending is said, and nothing is made by asking.
+    done = migrate("--check")
+    assert done.returncode == 3, done.stderr
+    said = json.loads(done.stdout)
+    assert said["checked_only"] and all(schema["pending"] for schema in said["schemas"])
+    assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
+    for arguments in ([], [], ["--check"]):
+        done = migrate(*arguments)
         assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)["migrated"] == ["state", "audit index", "traces"]
+        schemas = json.loads(done.stdout)["schemas"]
+        assert [schema["schema"] for schema in schemas] == ["state", "audit", "traces"]
+    assert not any(schema["pending"] or schema["newer"] for schema in schemas)
     assert {"state.db", "audit.db", "traces.db"} <= {path.name for path in (tmp_path / "data").iterdir()}
     # Nobody is made by it: the first administrator is the first start's.
     assert "token" not in done.stdout + done.stderr
     missing = environment | {"TRACEGATE__DATABASE__URL": "postgres://nobody@127.0.0.1:1/none"}
     done = subprocess.run([processes.tracegate_binary(), "migrate"], env=missing, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "the state" in done.stderr and not done.stdout
+    assert done.returncode == 1 and "`state`" in done.stderr and not done.stdout

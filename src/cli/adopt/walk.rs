@@ -280,7 +280,7 @@ mod tests {
             ("503: no decision can be made now", true),
             ("the gateway at `http://127.0.0.1:1` cannot be reached: refused", true),
             ("403: `user:bob` does not have `workspace.manage`", false),
-            ("501: there is nothing to adopt", false),
+            ("409: there is nothing to adopt", false),
             ("500: 503: x", false),
         ] {
             assert_eq!(is_passing(&anyhow::anyhow!("{text}")), passing, "{text}");

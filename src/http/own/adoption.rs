@@ -137,7 +137,7 @@ pub(super) async fn held(call: &mut Call<'_>) -> Result<Held, Refusal> {
 
 fn of_a_server(call: &Call<'_>) -> Result<(), Refusal> {
     if call.app.backend.is_own() {
-        return Err(Refusal::NotOffered(
+        return Err(Refusal::Conflict(
             "there is nothing to adopt: the store is Tracegate's own, and all that is in it was written through \
              Tracegate"
                 .to_owned(),

@@ -271,21 +271,21 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
             "Adopts a page of experiments of a server that was in use before.",
         )
         .body::<adoption::OfAll>()
-        .also(&[501, 502, 504]),
+        .also(&[409, 502, 504]),
         "tracegate.adoption.traces" => {
             Contract::answering::<adoption::Traces>("Claims a page of an experiment's traces for it.")
                 .body::<adoption::OfOne>()
-                .also(&[501, 502, 504])
+                .also(&[409, 502, 504])
         }
         "tracegate.adoption.runs" => {
             Contract::answering::<adoption::Runs>("Says who wrote a page of an experiment's runs.")
                 .body::<adoption::OfOne>()
-                .also(&[501, 502, 504])
+                .also(&[409, 502, 504])
         }
         "tracegate.adoption.held" => {
             Contract::answering::<adoption::Held>("Says how many traces the server holds of an experiment.")
                 .body::<adoption::OfOne>()
-                .also(&[501, 502, 504])
+                .also(&[409, 502, 504])
         }
         "tracegate.shadow.list" => Contract::answering::<shadow::Shown>(
             "Experiments in shadow mode, where what policy denies passes.",
