@@ -33,6 +33,7 @@ mod reader;
 mod record;
 mod recover;
 mod retention;
+mod segment;
 mod shipper;
 mod signing;
 mod spool;
