@@ -157,7 +157,7 @@ def test_after_the_disaster_it_is_as_it_was(lost, tmp_path):
         (event,) = events
         change = event["policy_change"]
         assert change["action"] == "restore" and change["before"]["backup"] == lost["told"]["id"]
-        assert call(gateway, tokens["bob"], "GET", f"{API}/whoami", headers=[("X-Tracegate-Policy-Version", str(told["policy_version"]))]).status == 200
+        assert call(gateway, tokens["bob"], "GET", f"{API}/whoami", headers=[("X-Tracegate-Minimum-Policy-Version", str(told["policy_version"]))]).status == 200
     finally:
         gateway.stop()
     run(tmp_path, "audit", "verify", tmp_path / "data" / "audit")
