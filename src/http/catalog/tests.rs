@@ -1,0 +1,1 @@
+//! The catalog's rules as a table that a person can read.
