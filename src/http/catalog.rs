@@ -16,8 +16,6 @@ mod places;
 mod privileges;
 mod show;
 mod sight;
-#[cfg(test)]
-mod tests;
 
 use super::call::Call;
 use super::changes::settle;

@@ -89,8 +89,10 @@ pub(super) fn plural(kind: SecurableKind) -> &'static str {
     }
 }
 
-/// A kind as a client wrote it in a path: `TABLE`, `external-location`.
+/// A kind as a client wrote it in a path: `TABLE`, `external-location`, or `SecurableType.TABLE`, which is how
+/// databricks-sdk writes a member of its own enumeration.
 pub(super) fn of_path(text: &str) -> Option<SecurableKind> {
+    let text = text.strip_prefix("SecurableType.").unwrap_or(text);
     let text = text.to_ascii_lowercase().replace('-', "_");
     let kind = SecurableKind::ALL.iter().copied().find(|kind| kind.as_str() == text);
     kind.filter(|kind| kind.is_catalog_plane())

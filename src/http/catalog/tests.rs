@@ -1,1 +1,0 @@
-//! The catalog's rules as a table that a person can read.
