@@ -26,6 +26,7 @@ use crate::store::{CatalogError, Change, Store, StoreError};
 use crate::wire::{Malformed, Reply};
 
 pub(super) use permissions::may_grant;
+pub(super) use sight::hides;
 
 /// How often a change is decided anew because another came first.
 const ATTEMPTS: usize = 20;

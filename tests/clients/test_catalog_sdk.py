@@ -391,6 +391,34 @@ class TestAttacks:
             assert hidden == none, (method, path)
             assert hidden[0] == 404 or path.endswith("/exists"), (method, path, hidden)
 
+    def test_an_explanation_does_not_name_the_owner_of_what_is_hidden(self, sdk, main, lake):
+        sdk("admin").catalogs.update(main, owner="alice")
+
+        def helpers(name, who):
+            answer = requests.get(
+                f"{lake.url}/api/tracegate/v1/explain", params={"privilege": "USE_CATALOG", "on": f"catalog:{name}"},
+                headers={"Authorization": f"Bearer {lake.details['tokens'][who]}"}, timeout=30,
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()["who_can_help"]
+
+        assert helpers(main, "carol") == helpers("none", "carol") == ["group:admins"]
+        grant(sdk("admin"), "catalog", main, "carol", "BROWSE")
+        assert "user:alice" in helpers(main, "carol")
+
+    def test_access_from_outside_is_not_got_by_asking_a_manager(self, sdk, main, lake):
+        def call(who, path, body):
+            headers = {"Authorization": f"Bearer {lake.details['tokens'][who]}"}
+            return requests.post(f"{lake.url}/api/tracegate/v1/access-requests{path}", json=body, headers=headers, timeout=30)
+
+        grant(sdk("admin"), "catalog", main, "alice", "USE_CATALOG", "MANAGE")
+        body = {"securable": f"schema:{main}.agents", "privilege": "EXTERNAL_USE_SCHEMA", "reason": "asked by a test"}
+        asked = call("bob", "", body)
+        assert asked.status_code == 200, asked.text
+        path = f"/{asked.json()['request']['id']}/approve"
+        assert call("alice", path, {"without_end": True}).status_code == 403
+        assert call("admin", path, {"without_end": True}).status_code == 200
+
     def test_a_schema_that_is_hidden_is_missing_within_an_open_catalog(self, sdk, main, raw):
         grant(sdk("admin"), "catalog", main, "carol", "USE_CATALOG")
         for schema in ("agents", "none"):

@@ -2,7 +2,7 @@
 //!
 //! A name that two principals have says neither: it is refused, and written with its kind where we name one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::{Principal, PrincipalKind};
 use crate::http::call::Call;
@@ -45,6 +45,8 @@ pub(super) async fn spelled(
     call: &Call<'_>,
     principals: &[&Principal],
 ) -> Result<BTreeMap<Principal, String>, Refusal> {
+    // Many objects have few owners.
+    let principals: BTreeSet<&Principal> = principals.iter().copied().collect();
     let others: Vec<Principal> = principals
         .iter()
         .flat_map(|one| PrincipalKind::ALL.map(|kind| Principal { kind, name: one.name.clone() }))

@@ -78,3 +78,12 @@ pub(super) async fn may_create(call: &Call<'_>, named: &Securable) -> Result<Opt
     demand(call, creating(named.kind), &container)?;
     Ok(object)
 }
+
+/// Whether other doors, too, must answer of a securable as if it were not there.
+pub(in crate::http) fn hides(call: &Call<'_>, securable: &Securable) -> Result<bool, Refusal> {
+    let kept = securable.kind.is_catalog_plane() && securable.kind != SecurableKind::Metastore;
+    if !kept || of(call, securable)? > Sight::Hidden {
+        return Ok(false);
+    }
+    Ok(!call.allows(Check::new(Privilege::PolicyRead, Securable::workspace()))?)
+}
