@@ -207,12 +207,6 @@ fn doc_above(source: &str, name: &str) -> String {
     lines.join(" ")
 }
 
-/// The one section without a file of its own.
-fn doc_above_field(source: &str, field: &str) -> String {
-    let before = source.split(field).next().unwrap();
-    before.trim_end().lines().last().and_then(|line| line.trim().strip_prefix("/// ")).unwrap().to_owned()
-}
-
 #[test]
 fn the_page_says_what_the_code_says() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIGURATION.md");

@@ -80,11 +80,11 @@ pub(super) fn sees_all(call: &Call<'_>, securable: &Securable) -> Result<bool, R
     call.allows(Check::new(Privilege::Manage, securable.clone()))
 }
 
+/// Rows by principal, and the last one if there are more.
+type Page<T> = (Vec<(Principal, T)>, Option<Principal>);
+
 /// A page of rows by principal, as the query asks for it.
-pub(super) fn page<T>(
-    call: &Call<'_>,
-    rows: BTreeMap<Principal, T>,
-) -> Result<(Vec<(Principal, T)>, Option<Principal>), Refusal> {
+pub(super) fn page<T>(call: &Call<'_>, rows: BTreeMap<Principal, T>) -> Result<Page<T>, Refusal> {
     let refuse = || {
         let problem = "must be 0, or at least 150";
         Malformed::new("query parameter `max_results`", problem)
