@@ -287,7 +287,7 @@ def test_state_in_postgresql_goes_into_another_and_into_a_file(lost, tmp_path_fa
         told = json.loads(run(place / "old", "backup", "--to", place / "backup", "--with-signing-key", "--json", **environment).stdout)
         assert any("MLflow server keeps them" in left for left in told["left_out"])
         gateway.stop()
-        psql = shutil.which("psql")
+        psql = postgres.program("psql")
         subprocess.run([psql, url, "-c", "CREATE DATABASE restored"], check=True, capture_output=True, cwd="/")
         for number, database in enumerate([{"TRACEGATE__DATABASE__URL": other}, {}]):
             new = place / f"new-{number}"
