@@ -6,7 +6,6 @@ The gateways start on a state that the version before wrote, so that their start
 
 import ipaddress
 import os
-import shutil
 import signal
 import subprocess
 import time
