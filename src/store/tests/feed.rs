@@ -97,6 +97,8 @@ async fn no_change_is_missed_while_the_database_lets_nobody_in() {
     let (here, there) = (database.open().await, database.open_with(1).await);
     let mut feed = here.policy_feed().await.unwrap();
     let mut followed = Picture::read(&here).await;
+    // So that it has its connection before nobody gets one.
+    assert_eq!(Picture::read(&there).await, followed);
     database.run_beside(format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name())).await;
     database.cut_connections("application_name = 'tracegate policy feed'").await;
     // The other replica keeps its one connection: these are notified to nobody.
