@@ -9,9 +9,10 @@ export CARGO_TARGET_DIR
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# The dependencies of the gateway as it is shipped; cargo adds the two that libFuzzer needs.
-cp "$here/../../Cargo.lock" "$here/Cargo.lock"
-RUSTC_WRAPPER="$here/instrument.sh" cargo build --manifest-path "$here/Cargo.toml"
+RUSTC_WRAPPER="$here/instrument.sh" cargo build --locked --manifest-path "$here/Cargo.toml" || {
+  echo "if its lock file is behind that of the gateway: cp Cargo.lock tests/fuzz/ && cargo update --workspace --manifest-path tests/fuzz/Cargo.toml" >&2
+  exit 1
+}
 binary="$CARGO_TARGET_DIR/debug/tracegate-fuzz"
 
 # Without a sanitizer, libFuzzer measures memory as what is resident.

@@ -11,7 +11,13 @@ pub const TARGETS: &[Target] = &[
 /// One branch after the other, so that only who sees which were taken gets to the end.
 fn panic(data: &[u8]) {
     let byte = |at: usize| data.get(at).copied().unwrap_or_default();
-    if byte(0) == b't' && byte(1) == b'r' && byte(2) == b'a' && byte(3) == b'c' && byte(4) == b'e' && byte(5) == b'd' {
+    if byte(0) == b't'
+        && byte(1) == b'r'
+        && byte(2) == b'a'
+        && byte(3) == b'c'
+        && byte(4) == b'e'
+        && byte(5) == b'd'
+    {
         panic!("the fault that was to be found");
     }
 }
