@@ -18,6 +18,7 @@ mod event;
 mod given;
 mod grant;
 mod ids;
+mod location;
 mod policy_edit;
 mod principal;
 mod privilege;
@@ -32,6 +33,7 @@ pub use event::{Event, EventId, EventKind, Missing, Outcome, PolicyChange, Reque
 pub use given::{Given, LEVELS};
 pub use grant::{Effect, Grant, GrantId, NewGrant};
 pub use ids::{AssessmentId, ExperimentId, LoggedModelId, MalformedId, RunId, TraceId};
+pub use location::{Location, MANAGED_SEGMENT};
 pub use policy_edit::{PolicyEdit, Rule};
 pub use principal::{Principal, PrincipalKind};
 pub use privilege::Privilege;

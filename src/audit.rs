@@ -33,6 +33,7 @@ mod reader;
 mod record;
 mod recover;
 mod retention;
+mod segment;
 mod shipper;
 mod signing;
 mod spool;
@@ -56,7 +57,7 @@ use self::shipper::{Shipper, Signals, index_position};
 use self::spool::Spool;
 use self::state::SpoolState;
 use self::writer::{Beginning, files_in};
-use crate::access::{AuditError, AuditSink};
+use crate::access::{AuditError, AuditSink, Durability, Event};
 use crate::clock::Clock;
 use crate::config::audit::AuditConfig;
 use crate::store::audit_index::{
@@ -311,6 +312,29 @@ impl Drop for Audit {
             other.abort();
         }
     }
+}
+
+/// Writes one record at the end of the chain that no process holds, and ends it cleanly; its seq. The index takes it
+/// in at the next start.
+pub async fn note(
+    config: &AuditConfig,
+    data_dir: &Path,
+    clock: Arc<dyn Clock>,
+    event: Event,
+) -> Result<u64, AuditOpenError> {
+    let directory = config.directory_in(data_dir);
+    let claimed = directory::claim(&directory, config.replica.as_deref())?;
+    let name = claimed.replica.clone();
+    let tail = recover::recover(&directory, &name, Position::genesis(&name))?;
+    let ledger = Ledger::open(&directory, &name)?;
+    let signer = Some(ledger.signer(&config.signing_key_in(data_dir), clock.now())?);
+    let state = Arc::new(SpoolState::new(tail.last.seq, tail.last.seq, 0, config.max_spool_bytes));
+    let (segment_bytes, open_segment) = (config.segment_bytes, files_in(directory));
+    let spool = Spool::start(Beginning { claimed, tail, state, clock, segment_bytes, open_segment, signer })?;
+    spool.append(event, Durability::Synced).await?;
+    let noted = spool.state().written_seq();
+    spool.close().await?;
+    Ok(noted)
 }
 
 /// The last record that the index holds of the replica whose spool is in `directory`, to

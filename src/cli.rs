@@ -8,6 +8,7 @@ mod audit_key;
 mod audit_questions;
 mod audit_review;
 mod audit_verify;
+mod backup;
 mod client;
 mod demo;
 mod demo_seed;
@@ -68,6 +69,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy everything that the gateway keeps, while it serves or not, or check such a copy
+    #[command(after_help = "Example:\n  tracegate backup --to /backups/monday --config tracegate.toml\n  \
+        tracegate backup verify /backups/monday")]
+    Backup(backup::BackupArguments),
+    /// Put a backup where there is nothing
+    #[command(
+        after_help = "Example:\n  tracegate restore --from /backups/monday --config tracegate.toml\n  \
+        tracegate restore --from /backups/monday --revoke-tokens --json"
+    )]
+    Restore(backup::RestoreArguments),
     /// Serve with callers, experiments and traces to try
     #[command(after_help = "Example:\n  tracegate demo --port 8080\n  \
         tracegate demo --mlflow-url http://127.0.0.1:5000 --port 0 --json demo.json")]
@@ -180,6 +191,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = match arguments.command {
         Command::Serve { config, json } => serve::run(config.as_deref(), json),
         Command::Migrate { config, check, json } => return migrate::run(config.as_deref(), check, json),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => backup::restore(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Routes { json } => routes::run(json),
         Command::Token { command } => token::run(command),

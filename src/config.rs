@@ -9,6 +9,7 @@ pub mod database;
 mod describe;
 pub mod identity;
 pub mod keys_file;
+pub mod lake;
 pub mod limits;
 pub mod mlflow;
 pub mod network;
@@ -32,16 +33,11 @@ pub struct Config {
     pub database: database::DatabaseConfig,
     pub policy: policy::PolicyConfig,
     pub mlflow: mlflow::MlflowConfig,
-    /// Reserved for the catalog plane; no keys yet.
-    pub lake: LakeConfig,
+    pub lake: lake::LakeConfig,
     pub audit: audit::AuditConfig,
     pub limits: limits::LimitsConfig,
     pub telemetry: telemetry::TelemetryConfig,
 }
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LakeConfig {}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -107,6 +103,7 @@ impl Config {
         self.database.validate(problems);
         self.policy.validate(problems);
         self.mlflow.validate(problems);
+        self.lake.validate(problems);
         self.audit.validate(problems);
         self.limits.validate(problems);
         self.telemetry.validate(problems);

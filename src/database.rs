@@ -5,6 +5,7 @@
 //! two pools are one.
 
 mod migrate;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 

@@ -2,6 +2,7 @@
 
 mod browser;
 mod call;
+mod catalog;
 mod changes;
 mod convert;
 mod edit;

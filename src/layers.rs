@@ -38,6 +38,8 @@ fn may_import(module: &str, other: &str) -> bool {
         "classify" | "policy" | "audit" | "limits" => WITH_STORE,
         "backend" => &["access", "clock", "wire", "config", "database", "policy"],
         "app" => BELOW_APP,
+        // Beside `app`: of a gateway it has what lies on the disk, and runs none.
+        "backup" => &["access", "audit", "backend", "clock", "config", "database", "store"],
         "http" => return matches!(other, "http" | "app") || BELOW_APP.contains(&other),
         "cli" => return true,
         _ => &[],

@@ -8,6 +8,7 @@ pub mod access;
 pub mod app;
 pub mod audit;
 pub mod backend;
+pub mod backup;
 pub mod classify;
 pub mod cli;
 pub mod clock;

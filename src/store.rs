@@ -26,6 +26,7 @@ mod access_reviews;
 mod administrators;
 mod apply;
 pub mod audit_index;
+mod catalog;
 mod change;
 mod claim_batch;
 mod claims;
@@ -65,6 +66,10 @@ pub use access_requests::{
 };
 pub use access_reviews::AccessReview;
 pub use apply::Wanted;
+pub use catalog::{
+    CatalogError, CatalogObject, Column, ColumnMask, Deletion, Detail, Found, Metastore, NewObject,
+    ObjectChange, RowFilter, TableFormat,
+};
 pub use change::{Change, PolicyChangeRecord};
 pub use claims::Claim;
 pub use client_secrets::{ClientSecretRecord, MOST_SECRETS, NewClientSecret};

@@ -22,6 +22,9 @@ mod break_glass;
 #[path = "integration/canonical.rs"]
 mod canonical;
 #[cfg(test)]
+#[path = "integration/catalog_matrix.rs"]
+mod catalog_matrix;
+#[cfg(test)]
 #[path = "integration/checkpoints.rs"]
 mod checkpoints;
 #[cfg(test)]

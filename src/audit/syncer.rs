@@ -3,7 +3,7 @@
 //! It is apart from the writer so that reads, which need no fsync, do not wait for the fsyncs of
 //! mutations. Everything that gathered while one fsync ran shares the next.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -11,46 +11,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::segment::SegmentFile;
 use super::state::SpoolState;
 use crate::access::AuditError;
-
-/// What a segment must be able to do; a file, or in tests one that fails.
-pub trait SegmentFile: Send + Sync + 'static {
-    /// Appends all of the bytes. If the error [says that there is no room](no_room), then none of them: what
-    /// the disk took is cut off again. After any other error nobody knows.
-    fn write_all(&self, bytes: &[u8]) -> io::Result<()>;
-    fn sync(&self) -> io::Result<()>;
-}
-
-impl SegmentFile for std::fs::File {
-    fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match (&mut &*self).write(&bytes[written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if no_room(&error) && written > 0 => {
-                    // Ours is the only hand on this file.
-                    let whole = self.metadata()?.len() - written as u64;
-                    self.set_len(whole).map_err(io::Error::other)?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-}
-
-/// Whether a disk refused for want of room, which comes back.
-pub fn no_room(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
 
 /// Whoever waits for a record: answered with the record's seq.
 pub struct Waiter {

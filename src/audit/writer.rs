@@ -14,9 +14,10 @@ use super::checkpoint::{Line, Signer};
 use super::directory::{self, Claimed};
 use super::record::{Position, RecordKind, SegmentHeader, encode, encoded_len};
 use super::recover::Tail;
+use super::segment::{Reserving, SegmentFile, no_room};
 use super::signing::{KeyNotice, PublicKey, SigningKey};
 use super::state::SpoolState;
-use super::syncer::{SegmentFile, SyncRequest, Syncer, Waiter, no_room};
+use super::syncer::{SyncRequest, Syncer, Waiter};
 use crate::access::{AuditError, Durability};
 use crate::clock::Clock;
 
@@ -253,6 +254,6 @@ pub fn files_in(path: std::path::PathBuf) -> OpenSegment {
             Open::New(header) => directory::create_segment(&path, header)?,
             Open::Existing { first_seq } => directory::open_segment(&path, first_seq)?,
         };
-        Ok(Arc::new(file))
+        Ok(Arc::new(Reserving::new(file)?))
     })
 }

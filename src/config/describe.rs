@@ -78,7 +78,7 @@ fn page() -> String {
         table("[audit]", include_str!("audit.rs"), "AuditConfig", &config.audit),
         table("[limits]", include_str!("limits.rs"), "LimitsConfig", &config.limits),
         table("[telemetry]", include_str!("telemetry.rs"), "TelemetryConfig", &config.telemetry),
-        Table { title: "[lake]".to_owned(), doc: lake(), fields: Vec::new() },
+        table("[lake]", include_str!("lake.rs"), "LakeConfig", &config.lake),
     ];
     let mut page = HEADING.to_owned();
     for table in tables {
@@ -205,16 +205,6 @@ fn doc_above(source: &str, name: &str) -> String {
     let mut lines: Vec<&str> = above.map_while(|line| line.strip_prefix("///")).map(str::trim).collect();
     lines.reverse();
     lines.join(" ")
-}
-
-/// The one section without a file of its own.
-fn lake() -> String {
-    doc_above_field(include_str!("../config.rs"), "    pub lake: LakeConfig,")
-}
-
-fn doc_above_field(source: &str, field: &str) -> String {
-    let before = source.split(field).next().unwrap();
-    before.trim_end().lines().last().and_then(|line| line.trim().strip_prefix("/// ")).unwrap().to_owned()
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Schema {
 }
 
 impl Place {
-    async fn connect(&self) -> Result<AnyConnection, OpenError> {
+    pub(super) async fn connect(&self) -> Result<AnyConnection, OpenError> {
         let url = match self {
             Self::Sqlite(file) => sqlite_url(file)?,
             Self::Postgres(url) => url.clone(),

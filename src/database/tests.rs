@@ -1,6 +1,7 @@
 //! What a database is brought to, and beside what a program starts.
 
 mod additive;
+mod copied;
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// SCIM has kinds of its own: `uniqueness` is a conflict, all others are bad requests.
     #[error("{message}")]
     Scim { kind: &'static str, message: String },
+    /// The catalog has a code for each kind of object.
+    #[error("{message}")]
+    Catalog { fault: CatalogFault, code: &'static str, message: String },
     /// The token endpoint's own errors, such as `invalid_grant`.
     #[error("{message}")]
     OAuth { error: &'static str, message: String },
@@ -72,11 +75,25 @@ pub enum Refusal {
     Internal(String),
 }
 
+/// What is wrong with a call on an object of the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogFault {
+    /// Not there, or hidden: the two look alike.
+    Missing,
+    Denied,
+    /// The name or the place is taken.
+    Taken,
+    /// It cannot be done as it was asked.
+    Refused,
+}
+
 /// In which shape a client expects errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// `{"error_code", "message"}`, Databricks' too.
     Mlflow,
+    /// As `Mlflow`, with the code among `details` too.
+    Catalog,
     /// RFC 7644, 3.12.
     Scim,
     /// RFC 6749, 5.2.
@@ -92,6 +109,7 @@ impl Shape {
             Some("scim") => Self::Scim,
             _ if matches!(operation, "oauth.token" | "browser.backchannel_sign_out") => Self::OAuth,
             Some("browser") => Self::Page,
+            Some("catalog") => Self::Catalog,
             _ => Self::Mlflow,
         }
     }
@@ -236,6 +254,12 @@ impl Refusal {
             Self::NotFound(_) => (404, "RESOURCE_DOES_NOT_EXIST"),
             Self::Conflict(_) => (409, "RESOURCE_CONFLICT"),
             Self::Mlflow { code, .. } => (400, code),
+            Self::Catalog { fault, code, .. } => match fault {
+                CatalogFault::Missing => (404, code),
+                CatalogFault::Denied => (403, code),
+                CatalogFault::Taken => (409, code),
+                CatalogFault::Refused => (400, code),
+            },
             Self::Scim { kind: "uniqueness", .. } => (409, "RESOURCE_ALREADY_EXISTS"),
             Self::Scim { .. } => (400, "INVALID_PARAMETER_VALUE"),
             Self::OAuth { error: "invalid_client", .. } => (401, "UNAUTHENTICATED"),
@@ -301,6 +325,16 @@ impl Refusal {
         let message = format!("{self} (decision {decision_id})");
         let body = match shape {
             Shape::Mlflow | Shape::Page => serde_json::json!({ "error_code": code, "message": message }),
+            Shape::Catalog => serde_json::json!({
+                "error_code": code,
+                "message": message,
+                "details": [{
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": code,
+                    "domain": "tracegate",
+                    "metadata": { "decision_id": decision_id },
+                }],
+            }),
             Shape::Scim => {
                 headers.set("content-type", "application/scim+json");
                 scim_error(status, &self, &message)

@@ -53,6 +53,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "scim" => return super::scim::answer(call, trail).await,
         "permissions" => return super::permissions::answer(call, trail).await,
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
+        "catalog" => return super::catalog::answer(call, trail).await,
         _ => {}
     }
     contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
@@ -180,7 +181,9 @@ pub(super) fn is_for_scoped(operation: &str) -> bool {
 /// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what
 /// policy decides of both. Never what a person gets or changes of his own by being himself.
 pub(super) fn is_for_actors(operation: &Operation) -> bool {
-    is_for_scoped(&operation.name) || operation.access == Access::Needs
+    // What is shown of the catalog is decided for both.
+    let shows_catalog = operation.name.starts_with("catalog.") && !operation.mutates;
+    is_for_scoped(&operation.name) || operation.access == Access::Needs || shows_catalog
 }
 
 /// Whether an operation that needs no caller is recorded.

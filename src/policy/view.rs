@@ -99,6 +99,15 @@ impl View {
         Ok(true)
     }
 
+    /// Whether the caller, and whoever acts for it, is this principal or in this group.
+    pub fn acts_as(&self, caller: &Caller, principal: &Principal) -> bool {
+        let index = self.snapshot.principal_index(principal);
+        with_actors(caller).all(|one| {
+            let subject = self.snapshot.subject_of(one);
+            index.is_some_and(|index| !subject.inactive && subject.is(index))
+        })
+    }
+
     /// Decides a requirement; the permit is there exactly when the verdict is allow.
     pub fn authorize(
         &self,

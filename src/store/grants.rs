@@ -265,6 +265,50 @@ pub(super) async fn hand_over(
     Ok(())
 }
 
+/// The grants on a securable, and on those whose names begin so.
+pub(super) async fn on_any(
+    policy: &mut PolicyTransaction,
+    securable: &str,
+    prefixes: &[String],
+) -> Result<Vec<Grant>, StoreError> {
+    let exactly = sqlx::query(select_grants!("WHERE securable = $1 ORDER BY id")).bind(securable);
+    let mut found = exactly.fetch_all(&mut *policy.transaction).await?;
+    for prefix in prefixes {
+        let below = sqlx::query(select_grants!("WHERE substr(securable, 1, length($1)) = $1 ORDER BY id"));
+        found.extend(below.bind(prefix).fetch_all(&mut *policy.transaction).await?);
+    }
+    found.iter().map(read).collect()
+}
+
+/// Puts a grant on another securable, unless the same one is there already: then it goes. Answers whether it
+/// was put; the steps are the caller's to note.
+pub(super) async fn put_at(
+    policy: &mut PolicyTransaction,
+    grant: &Grant,
+    there: &Securable,
+) -> Result<bool, StoreError> {
+    let put = sqlx::query(
+        "UPDATE grants SET securable = $1 WHERE id = $2 AND NOT EXISTS ( \
+             SELECT 1 FROM grants AS other WHERE other.securable = $1 AND other.principal = $3 \
+             AND other.privilege = $4 AND other.effect = $5)",
+    )
+    .bind(there.to_string())
+    .bind(grant.id.0)
+    .bind(grant.grant.principal.to_string())
+    .bind(grant.grant.privilege.clone())
+    .bind(grant.grant.effect.as_str())
+    .execute(&mut *policy.transaction)
+    .await?;
+    if put.rows_affected() > 0 {
+        return Ok(true);
+    }
+    sqlx::query("DELETE FROM grants WHERE id = $1")
+        .bind(grant.id.0)
+        .execute(&mut *policy.transaction)
+        .await?;
+    Ok(false)
+}
+
 /// The statement that removes the grants of these ids and answers what they were.
 pub(super) fn delete_of_ids(ids: &str) -> String {
     format!(concat!("DELETE FROM grants WHERE id IN ({}) RETURNING ", columns!()), ids)

@@ -67,7 +67,8 @@ def old(tmp_path_factory):
     server.traces = traces
     server.gateway = gateway
     yield server
-    gateway.stop()
+    # Another than at the start, once that was killed.
+    server.gateway.stop()
     server.stop()
 
 

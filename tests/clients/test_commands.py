@@ -37,6 +37,7 @@ def as_json(done):
 COMMANDS = [
     "serve", "demo", "routes", "token", "service-principal", "session", "policy", "principal", "group", "access", "limits", "audit", "explain",
     "import", "adopt", "shadow", "keys", "migrate",
+    "backup", "restore",
 ]
 
 

@@ -15,16 +15,19 @@ use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, T
 /// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
 const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
 /// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
-const NARROWED: [(&str, &str); 6] = [
+const NARROWED: [(&str, &str); 9] = [
     ("experiment.search", "experiments"),
     ("experiment.search_get", "experiments"),
     ("model.search", "registered_models"),
     ("model_version.search", "model_versions"),
     ("scorer.online_configs", "configs"),
     ("tracegate.access_request.list", "requests"),
+    ("catalog.catalogs.list", "catalogs"),
+    ("catalog.external_locations.list", "external_locations"),
+    ("catalog.metastore.list", "metastores"),
 ];
 /// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
-const ABOUT_ONESELF: [&str; 13] = [
+const ABOUT_ONESELF: [&str; 16] = [
     "tracegate.whoami",
     "tracegate.access_request.create",
     "browser.account",
@@ -38,6 +41,9 @@ const ABOUT_ONESELF: [&str; 13] = [
     "mlflow_auth.users.list",
     "mlflow_auth.users.current",
     "mlflow_auth.users.current.permissions",
+    "catalog.tables.exists",
+    "catalog.metastore.summary",
+    "catalog.metastore.assignment",
 ];
 /// Open to everybody, and what they answer to who brings no proof.
 const UNPROVED: [(&str, u16); 5] = [
@@ -151,6 +157,19 @@ fn extras(operation: &str) -> Value {
         "tracegate.grant.create" => {
             json!({"principal": "user:stranger", "securable": "experiment:2", "privilege": "CAN_READ"})
         }
+        "catalog.catalogs.create" => json!({ "name": "mine" }),
+        "catalog.schemas.create" => json!({ "name": "mine", "catalog_name": "server" }),
+        "catalog.tables.create" => json!({
+            "name": "t", "catalog_name": "server", "schema_name": "s", "table_type": "MANAGED",
+            "data_source_format": "DELTA",
+        }),
+        "catalog.volumes.create" => {
+            json!({ "name": "v", "catalog_name": "server", "schema_name": "s", "volume_type": "MANAGED" })
+        }
+        "catalog.functions.create" => {
+            json!({ "function_info": { "name": "f", "catalog_name": "server", "schema_name": "s" } })
+        }
+        "catalog.external_locations.create" => json!({ "name": "mine", "url": "s3://bucket/mine" }),
         "tracegate.token.create" => json!({"principal": "user:admin"}),
         "oauth.personal_token.delete" => json!({"token_id": "tok_1"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
@@ -173,6 +192,10 @@ fn extra_query(operation: &str) -> &'static str {
         "tracegate.token.list" | "tracegate.session.list" | "tracegate.session.end_all" => {
             "principal=user%3Aadmin"
         }
+        "catalog.schemas.list" | "catalog.tables.summaries" => "catalog_name=server",
+        "catalog.tables.list" | "catalog.volumes.list" | "catalog.functions.list" => {
+            "catalog_name=server&schema_name=s"
+        }
         "mlflow_auth.users.get" | "mlflow_auth.users.permissions.list" | "mlflow_auth.users.roles.list" => {
             "username=admin"
         }
@@ -182,8 +205,17 @@ fn extra_query(operation: &str) -> &'static str {
     }
 }
 
-fn path_parameter(name: &str) -> &'static str {
+fn path_parameter(operation: &str, name: &str) -> &'static str {
     match name {
+        "kind" if operation.starts_with("catalog.") => "catalog",
+        "name" if operation.starts_with("catalog.schemas.") => "server.s",
+        "name"
+            if ["tables", "volumes", "functions"]
+                .iter()
+                .any(|noun| operation.split('.').nth(1) == Some(noun)) =>
+        {
+            "server.s.t"
+        }
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",
@@ -232,7 +264,8 @@ fn request(operation: &Operation, method: &str, path: &str) -> Request {
             let Some((before, rest)) = segment.split_once('{') else { return segment.to_owned() };
             let (name, after) = rest.split_once('}').unwrap();
             let name = name.trim_end_matches(['.', '!']);
-            let value = params.get(name).and_then(Value::as_str).unwrap_or(path_parameter(name));
+            let value =
+                params.get(name).and_then(Value::as_str).unwrap_or(path_parameter(&operation.name, name));
             format!("{before}{value}{after}")
         })
         .collect();

@@ -6,7 +6,6 @@ The gateways start on a state that the version before wrote, so that their start
 
 import ipaddress
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -184,8 +183,7 @@ replica = "{name}"
         return [row.split("\x1f") for row in text.split("\x1e")] if text else []
 
     def psql(self, program):
-        found = shutil.which(program)
-        return found or str(postgres._programs() / program)
+        return postgres.program(program)
 
     def rotate_certificate(self):
         """A new certificate for all replicas; each half takes its place by a rename. Its serial number."""

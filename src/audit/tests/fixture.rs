@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::access::{Event, EventId, EventKind, Outcome, RequestContext, Verdict};
 use crate::audit::record::{Position, RecordKind, SegmentHeader, encode};
+use crate::audit::segment::SegmentFile;
 use crate::audit::spool::Spool;
 use crate::audit::state::SpoolState;
-use crate::audit::syncer::SegmentFile;
 use crate::audit::writer::{Beginning, OpenSegment};
 use crate::audit::{Audit, AuditOpenError, directory, recover};
 use crate::clock::{ManualClock, UnixMillis};

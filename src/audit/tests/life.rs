@@ -113,7 +113,7 @@ async fn a_full_disk_refuses_calls_until_there_is_room_again() {
     let (real, disk) = (crate::audit::writer::files_in(path.clone()), Arc::clone(&room));
     let files = Box::new(move |open: crate::audit::writer::Open<'_>| {
         let file = Crowded { file: real(open)?, room: Arc::clone(&disk) };
-        Ok(Arc::new(file) as Arc<dyn crate::audit::syncer::SegmentFile>)
+        Ok(Arc::new(file) as Arc<dyn crate::audit::segment::SegmentFile>)
     });
     let spool = spool_on(&path, BIG, u64::MAX, files).unwrap();
     let mut written = 0;
@@ -131,11 +131,11 @@ async fn a_full_disk_refuses_calls_until_there_is_room_again() {
 
 /// A real file on a disk that has only so much room.
 struct Crowded {
-    file: Arc<dyn crate::audit::syncer::SegmentFile>,
+    file: Arc<dyn crate::audit::segment::SegmentFile>,
     room: Arc<AtomicI64>,
 }
 
-impl crate::audit::syncer::SegmentFile for Crowded {
+impl crate::audit::segment::SegmentFile for Crowded {
     fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
         let length = i64::try_from(bytes.len()).unwrap();
         if self.room.load(Ordering::SeqCst) < length {
@@ -155,7 +155,7 @@ async fn a_failed_fsync_refuses_its_caller_and_every_later_one() {
     let directory = tempfile::tempdir().unwrap();
     let files = Box::new(|_: crate::audit::writer::Open<'_>| {
         let file = FailingFile { room: AtomicI64::new(i64::MAX), syncs: AtomicI64::new(1) };
-        Ok(Arc::new(file) as Arc<dyn crate::audit::syncer::SegmentFile>)
+        Ok(Arc::new(file) as Arc<dyn crate::audit::segment::SegmentFile>)
     });
     let spool = spool_on(directory.path(), BIG, u64::MAX, files).unwrap();
     spool.append(event(0), Durability::Synced).await.unwrap();

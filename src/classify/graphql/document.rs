@@ -31,6 +31,13 @@ pub(super) fn read(
     if query.contains("\"\"\"") {
         return Err(GraphQlError::Syntax("block strings are not supported".to_owned()));
     }
+    // GraphQL has no such characters, and the parser at hand would take them into a text.
+    if let Some(control) = query.chars().find(|next| *next < ' ' && !matches!(next, '\t' | '\n' | '\r')) {
+        let code = u32::from(control);
+        return Err(GraphQlError::Syntax(format!(
+            "the control character U+{code:04X} cannot stand in a query"
+        )));
+    }
     let document: Document<'_, Text<'_>> = parse_query(query)
         .map_err(|error| GraphQlError::Syntax(error.to_string().trim().replace('\n', " ")))?;
     let mut fragments = HashMap::new();

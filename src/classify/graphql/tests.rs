@@ -184,3 +184,13 @@ fn sizes_are_capped() {
     assert!(read(&"{".repeat(60_000), json!({})).is_err());
     assert!(read(&format!("{{ __typename }}{}", " ".repeat(70_000)), json!({})).is_err());
 }
+
+#[test]
+fn a_character_that_graphql_has_not_is_refused() {
+    for control in ['\0', '\u{14}', '\u{1f}'] {
+        let query = format!("{{ mlflowGetRun(input: {{runId: \"r{control}\"}}) {{ apiError {{ code }} }} }}");
+        assert!(matches!(read(&query, json!({})), Err(GraphQlError::Syntax(_))), "{query:?}");
+    }
+    let white = "{\tmlflowGetRun(input: {runId: \"r\"})\r\n{ apiError { code } } }";
+    assert_eq!(read(white, json!({})).unwrap().needs.len(), 1);
+}

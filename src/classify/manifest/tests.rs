@@ -56,7 +56,8 @@ fn the_manifest_covers_what_mlflow_serves_and_nothing_else() {
 }
 
 /// What Tracegate answers itself, by the first word of its name.
-const ANSWERED: [&str; 6] = ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth"];
+const ANSWERED: [&str; 7] =
+    ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth", "catalog"];
 
 /// Whether it is a path of ours, which no MLflow server has.
 fn of_tracegate(operation: &Operation) -> bool {

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Call, Refusal, Trail, managing, sent_as};
-use crate::access::{Caller, Check, ExperimentId, Grant, PolicyChange, Privilege, Securable, SecurableKind};
+use crate::access::{
+    Caller, Check, Effect, ExperimentId, Grant, NewGrant, PolicyChange, Privilege, Securable, SecurableKind,
+};
 use crate::http::changes::settle;
 use crate::store::{AccessRequest, Asked, Decided, NewAccessRequest, Purpose, RequestFilter, RequestState};
 use crate::wire::Malformed;
@@ -172,6 +174,15 @@ pub(super) async fn approve(call: &mut Call<'_>, trail: &Trail) -> Result<Approv
             request.securable
         )));
     }
+    let wanted = NewGrant {
+        principal: request.principal.clone(),
+        securable: request.securable.clone(),
+        privilege: request.privilege.clone(),
+        effect: Effect::Allow,
+        reason: None,
+        expires_at: None,
+    };
+    crate::http::catalog::may_grant(call, &wanted).await?;
     let (app, by) = (call.app, call.caller.principal.to_string());
     let now = app.clock.now();
     let decided = app.store.approve_access(&request.id, duration, reason.as_deref(), &by, now).await?;

@@ -145,7 +145,11 @@ async fn explained(call: &Call<'_>, principal: Principal, check: Check) -> Resul
     }
     let asked = as_caller(call, principal);
     let view = call.view()?;
-    let explanation = view.explain(&asked, &check)?;
+    let mut explanation = view.explain(&asked, &check)?;
+    if crate::http::catalog::hides(call, on)? {
+        // Who manages it would say that it is there.
+        explanation.who_can_help = vec![Principal::group(Principal::ADMINS)?];
+    }
     let in_shadow = view.shadowed_experiments().iter().any(|id| Securable::experiment(id) == check.securable);
     let deciding = call.app.store.grants_by_id(&explanation.deciding).await?;
     Ok(OfOne {

@@ -42,6 +42,7 @@ pub(super) async fn list(call: &Call<'_>) -> Result<Grants, Refusal> {
 pub(super) async fn create(call: &mut Call<'_>, trail: &Trail) -> Result<Granted, Refusal> {
     let grant: NewGrant = sent_as(call).await?;
     demand(call, managing(&grant.securable))?;
+    crate::http::catalog::may_grant(call, &grant).await?;
     if grant.expires_at.is_some_and(|end| end <= call.app.clock.now()) {
         return Err(Malformed::new("expires_at_ms", "has already passed").into());
     }

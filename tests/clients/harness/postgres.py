@@ -20,6 +20,11 @@ def _programs():
     raise RuntimeError("no PostgreSQL server was found: apt-get install postgresql")
 
 
+def program(name):
+    """A program of PostgreSQL's, such as psql."""
+    return shutil.which(name) or str(_programs() / name)
+
+
 def start(directory):
     """Stop it with `.stop(signal.SIGQUIT)`. `details["url"]` is a database URL."""
     directory = Path(directory)

@@ -1,0 +1,96 @@
+//! Where the catalog's tables and volumes lie.
+
+use std::path::Path;
+
+use crate::access::Location;
+
+/// The `[lake]` section.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeConfig {
+    /// Where tables and volumes lie for which nobody chose a place: an absolute directory, or `s3://BUCKET/PATH`
+    /// (`gs://`, `abfss://`). Without it, `{data_dir}/lake`, which serves one replica. Nobody can put anything else
+    /// in it.
+    pub root: Option<String>,
+    /// Directories of this machine in which external locations may lie. None by default, so that whoever makes an
+    /// external location cannot name this machine's own files.
+    pub external_directories: Vec<String>,
+}
+
+impl LakeConfig {
+    pub fn validate(&self, problems: &mut Vec<String>) {
+        if let Some(root) = &self.root
+            && root.parse::<Location>().is_err()
+            && Location::of_directory(Path::new(root)).is_none()
+        {
+            problems.push(
+                "`lake.root` must be an absolute directory or a location such as `s3://BUCKET/PATH`"
+                    .to_owned(),
+            );
+        }
+        for directory in &self.external_directories {
+            if !directory.starts_with('/') || directory.parse::<Location>().is_err() {
+                problems.push(format!(
+                    "`lake.external_directories` has `{directory}`; name absolute directories, without `..` and special characters"
+                ));
+            }
+        }
+    }
+
+    /// Where we put what nobody chose a place for.
+    pub fn root(&self, data_dir: &Path) -> Option<Location> {
+        match &self.root {
+            Some(root) => root.parse().ok().or_else(|| Location::of_directory(Path::new(root))),
+            None => Location::of_directory(&std::path::absolute(data_dir.join("lake")).ok()?),
+        }
+    }
+
+    /// Whether an external location may lie here, as far as this machine's files go.
+    pub fn may_be_external(&self, location: &Location, data_dir: &Path) -> bool {
+        let own = std::path::absolute(data_dir).ok().and_then(|directory| Location::of_directory(&directory));
+        let ours = [self.root(data_dir), own];
+        if ours.iter().any(|ours| ours.as_ref().is_none_or(|ours| location.overlaps(ours))) {
+            return false;
+        }
+        let directories = self.external_directories.iter().filter_map(|path| path.parse::<Location>().ok());
+        !location.is_local() || directories.into_iter().any(|directory| location.lies_in(&directory))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_values_are_reported_by_key() {
+        let config = LakeConfig {
+            root: Some("lake".to_owned()),
+            external_directories: ["/", "data", "/srv/../etc", "/srv/data"].map(str::to_owned).into(),
+        };
+        let mut problems = Vec::new();
+        config.validate(&mut problems);
+        assert_eq!(problems.len(), 4, "{problems:?}");
+    }
+
+    #[test]
+    fn external_locations_keep_off_our_own_files() {
+        let data = Path::new("/var/lib/tracegate");
+        let mut config = LakeConfig::default();
+        let may = |config: &LakeConfig, text: &str| config.may_be_external(&text.parse().unwrap(), data);
+        assert_eq!(config.root(data).unwrap().as_str(), "file:///var/lib/tracegate/lake");
+        assert!(may(&config, "s3://bucket/x") && !may(&config, "/srv/data") && !may(&config, "/etc"));
+        config.external_directories = ["/srv/data", "/var/lib"].map(str::to_owned).into();
+        assert!(may(&config, "/srv/data/x") && !may(&config, "/srv/database"));
+        for ours in
+            ["/var/lib/tracegate/lake/x", "/var/lib/tracegate", "/var/lib", "/var/lib/tracegate/audit"]
+        {
+            assert!(!may(&config, ours), "{ours}");
+        }
+        config.root = Some("s3://bucket/lake".to_owned());
+        assert!(
+            !may(&config, "s3://bucket/lake/x")
+                && !may(&config, "S3A://Bucket")
+                && may(&config, "s3://bucket/y")
+        );
+    }
+}
