@@ -612,14 +612,14 @@ class TestPlaces:
         metastore = admin.metastores.summary().metastore_id
         grant(admin, "metastore", metastore, "bob", "CREATE_CATALOG")
         with pytest.raises(PermissionDenied):
-            bob.catalogs.create(name=own, storage_root=f"{location.url}/root")
+            bob.catalogs.create(name=own, storage_root=f"{location.url}/base")
         grant(admin, "metastore", metastore, "bob", remove=["CREATE_CATALOG"])
-        made = admin.catalogs.create(name=own, storage_root=f"{location.url}/root")
-        assert made.storage_location.startswith(f"{location.url}/root/__unitystorage/catalogs/")
+        made = admin.catalogs.create(name=own, storage_root=f"{location.url}/base")
+        assert made.storage_location.startswith(f"{location.url}/base/__unitystorage/catalogs/")
         admin.schemas.create(name="s", catalog_name=own)
         assert table(admin, f"{own}.s")["storage_location"].startswith(made.storage_location + "/tables/")
         with pytest.raises(BadRequest, match="overlaps"):
-            table(admin, f"{own}.s", "ext", table_type="EXTERNAL", storage_location=f"{location.url}/root/x")
+            table(admin, f"{own}.s", "ext", table_type="EXTERNAL", storage_location=f"{location.url}/base/x")
         admin.catalogs.delete(own, force=True)
 
     def test_this_machines_files_are_nobodys(self, sdk, lake):
