@@ -53,15 +53,18 @@ impl Written {
     }
 }
 
+/// Leaves nothing if there is nothing to copy.
 pub fn copy(from: &Path, to: &Path) -> Result<FileFacts, BackupError> {
+    let mut file = File::open(from).map_err(at("cannot be read", from))?;
     let mut written = Written::create(to)?;
-    read_all(from, &mut |bytes| written.write(bytes))?;
+    read_all(&mut file, from, &mut |bytes| written.write(bytes))?;
     written.finish()
 }
 
 pub fn facts(path: &Path) -> Result<FileFacts, BackupError> {
     let (mut hash, mut length) = (Sha256::new(), 0);
-    read_all(path, &mut |bytes| {
+    let mut file = File::open(path).map_err(at("cannot be read", path))?;
+    read_all(&mut file, path, &mut |bytes| {
         hash.update(bytes);
         length += bytes.len() as u64;
         Ok(())
@@ -69,8 +72,11 @@ pub fn facts(path: &Path) -> Result<FileFacts, BackupError> {
     Ok(FileFacts { bytes: length, sha256: hex::encode(hash.finalize()) })
 }
 
-fn read_all(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>) -> Result<(), BackupError> {
-    let mut file = File::open(path).map_err(at("cannot be read", path))?;
+fn read_all(
+    file: &mut File,
+    path: &Path,
+    each: &mut dyn FnMut(&[u8]) -> Result<(), BackupError>,
+) -> Result<(), BackupError> {
     let mut buffer = vec![0; 1 << 18];
     loop {
         match file.read(&mut buffer).map_err(at("cannot be read", path))? {
@@ -122,5 +128,24 @@ pub fn is_free(path: &Path) -> Result<bool, BackupError> {
             Ok(fs::read_dir(path).map_err(at("cannot be read", path))?.next().is_none())
         }
         Ok(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_before_it_is_copied_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (from, to) = (directory.path().join("from"), directory.path().join("to/copy"));
+        assert!(matches!(
+            copy(&from, &to),
+            Err(BackupError::File { error, .. }) if error.kind() == io::ErrorKind::NotFound
+        ));
+        assert!(!to.exists());
+        fs::write(&from, "kept").unwrap();
+        assert_eq!(copy(&from, &to).unwrap(), facts(&from).unwrap());
+        assert!(copy(&from, &to).is_err(), "nothing is overwritten");
     }
 }

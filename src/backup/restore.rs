@@ -23,7 +23,7 @@ use crate::database::{Place, Schema};
 pub struct Choices {
     /// The id that the backup must have.
     pub expected: Option<String>,
-    /// Every token and client secret ends: some were perhaps revoked after the backup.
+    /// Every token, client secret and password ends: some were perhaps revoked after the backup.
     pub revoke_tokens: bool,
     /// The record survived, and is newer than that of the backup.
     pub keep_record: bool,
@@ -59,27 +59,29 @@ pub async fn restore(
     let databases = Databases::of(config);
     let data_dir = config.server.data_dir.clone();
     files::make_directory(&data_dir)?;
-    let moves = moves(config, &databases, &checked, choices)?;
-    refuse_what_is_used(&databases, &checked, &moves).await?;
-    signing_key_is_there(config, &checked)?;
-
-    // Everything is made aside first.
     let staging = data_dir.join(STAGING);
-    if staging.exists() {
-        fs::remove_dir_all(&staging)
-            .map_err(at("of a restore that was cut short cannot be removed", &staging))?;
-    }
-    files::make_directory(&staging)?;
-    let done = put(config, &*clock, &checked, from, choices, &databases, &staging, moves, tell).await;
+    let _alone = staged(&staging)?;
+    let target = Target { config, choices, databases: &databases, staging: &staging };
+    let done = target.fill(clock, &checked, from, tell).await;
     let _ = fs::remove_dir_all(&staging);
-    let (policy_version, credentials) = done?;
-
-    tell("noting it in the record");
-    let event = event(&checked, policy_version, choices, clock.now());
-    let noted_at = audit::note(&config.audit, &data_dir, clock, event)
-        .await
-        .map_err(|error| BackupError::Record(error.to_string()))?;
+    let (policy_version, credentials, noted_at) = done?;
     Ok(Restored { checked, policy_version, credentials, noted_at })
+}
+
+/// An empty directory to make everything in, which nobody else has while the lock is held.
+fn staged(staging: &Path) -> Result<fs::File, BackupError> {
+    files::make_directory(staging)?;
+    let lock = fs::File::open(staging).map_err(at("cannot be used", staging))?;
+    if lock.try_lock().is_err() {
+        return Err(BackupError::Refused(format!("another restore makes `{}`", staging.display())));
+    }
+    // What one that was cut short left.
+    for entry in fs::read_dir(staging).map_err(at("cannot be read", staging))? {
+        let path = entry.map_err(at("cannot be read", staging))?.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(at("cannot be removed", &path))?;
+    }
+    Ok(lock)
 }
 
 /// A part of the backup, and where it belongs.
@@ -178,62 +180,103 @@ fn signing_key_is_there(config: &Config, checked: &Checked) -> Result<(), Backup
     )))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the steps of one transaction, in one place")]
-async fn put(
-    config: &Config,
-    clock: &dyn Clock,
-    checked: &Checked,
-    from: &Path,
-    choices: &Choices,
-    databases: &Databases,
-    staging: &Path,
-    mut moves: Vec<Move>,
-    tell: Tell<'_>,
-) -> Result<(i64, u64), BackupError> {
-    for one in &moves {
-        tell(one.part);
-        let inside = format!("{}/", one.part);
-        for (path, facts) in &checked.manifest.files {
-            if (path == one.part || path.starts_with(&inside))
-                && files::copy(&from.join(path), &staging.join(path))? != *facts
-            {
-                return Err(BackupError::Damaged(format!("`{path}` changed while it was read")));
+struct Target<'a> {
+    config: &'a Config,
+    choices: &'a Choices,
+    databases: &'a Databases,
+    staging: &'a Path,
+}
+
+impl Target<'_> {
+    async fn fill(
+        &self,
+        clock: Arc<dyn Clock>,
+        checked: &Checked,
+        from: &Path,
+        tell: Tell<'_>,
+    ) -> Result<(i64, u64, u64), BackupError> {
+        let moves = moves(self.config, self.databases, checked, self.choices)?;
+        refuse_what_is_used(self.databases, checked, &moves).await?;
+        signing_key_is_there(self.config, checked)?;
+        self.put(clock, checked, from, moves, tell).await
+    }
+
+    /// Makes everything aside, notes what is about to be, and lets it take its place. The policy version, the credentials
+    /// that are good, and the seq of the note.
+    async fn put(
+        &self,
+        clock: Arc<dyn Clock>,
+        checked: &Checked,
+        from: &Path,
+        mut moves: Vec<Move>,
+        tell: Tell<'_>,
+    ) -> Result<(i64, u64, u64), BackupError> {
+        self.copy(checked, from, &moves, tell)?;
+        let version = checked.manifest.policy_version.max(0).saturating_add(JUMP);
+        let now = clock.now();
+        let revoke = self.choices.revoke_tokens;
+        let mut edit = Edit { version, checked, now, revoke_tokens: revoke, credentials: 0 };
+        let state = &checked.manifest.state;
+        let in_file = file_of(&self.databases.state);
+        if let Some(file) = in_file {
+            let schema = at_place(&self.databases.state, Place::Sqlite(self.staging.join("state.db")));
+            load("state", &schema, state, from, &mut edit, tell).await?;
+            moves.push(Move { part: "state.db", to: file.to_owned() });
+        }
+        tell("noting it in the record");
+        let noted_at = self.note(&moves, clock, event(checked, version, self.choices, now)).await?;
+        take(self.config, self.staging, &moves)?;
+        if in_file.is_none() {
+            // A database has no other place to be made in: it is what nothing comes after.
+            let loaded = async {
+                if let (Some(schema), Some(rows)) = (&self.databases.traces, &checked.manifest.traces) {
+                    load("traces", schema, rows, from, &mut edit, tell).await?;
+                }
+                load("state", &self.databases.state, state, from, &mut edit, tell).await
+            };
+            if let Err(error) = loaded.await {
+                undo(&moves);
+                return Err(error);
             }
         }
+        Ok((version, edit.credentials, noted_at))
     }
-    let now = clock.now();
-    let mut edit = Edit {
-        version: checked.manifest.policy_version.max(0) + JUMP,
-        checked,
-        now,
-        revoke_tokens: choices.revoke_tokens,
-        credentials: 0,
-    };
-    let state = &checked.manifest.state;
-    let traces = databases.traces.as_ref().zip(checked.manifest.traces.as_ref());
-    if let Some(file) = file_of(&databases.state) {
-        let aside = staging.join("state.db");
-        let schema = at_place(&databases.state, Place::Sqlite(aside));
-        load("state", &schema, state, from, &mut edit, tell).await?;
-        moves.push(Move { part: "state.db", to: file.to_owned() });
-        take(config, staging, &moves)?;
-    } else {
-        // A database has no other place to be made in. What it does last is what nothing comes after.
-        take(config, staging, &moves)?;
-        let loaded = async {
-            if let Some((schema, rows)) = traces {
-                load("traces", schema, rows, from, &mut edit, tell).await?;
+
+    fn copy(
+        &self,
+        checked: &Checked,
+        from: &Path,
+        moves: &[Move],
+        tell: Tell<'_>,
+    ) -> Result<(), BackupError> {
+        for one in moves {
+            tell(one.part);
+            let inside = format!("{}/", one.part);
+            for (path, facts) in &checked.manifest.files {
+                if (path == one.part || path.starts_with(&inside))
+                    && files::copy(&from.join(path), &self.staging.join(path))? != *facts
+                {
+                    return Err(BackupError::Damaged(format!("`{path}` changed while it was read")));
+                }
             }
-            load("state", &databases.state, state, from, &mut edit, tell).await
+        }
+        Ok(())
+    }
+
+    /// In the record where it is now: aside, or where it survived.
+    async fn note(&self, moves: &[Move], clock: Arc<dyn Clock>, event: Event) -> Result<u64, BackupError> {
+        let data_dir = &self.config.server.data_dir;
+        let now_at = |part: &str, place: PathBuf| {
+            let aside = moves.iter().any(|one| one.part == part);
+            Some(if aside { self.staging.join(part) } else { place })
         };
-        if let Err(error) = loaded.await {
-            for one in &moves {
-                let _ = if one.to.is_dir() { fs::remove_dir_all(&one.to) } else { fs::remove_file(&one.to) };
-            }
-            return Err(error);
-        }
+        let audit = &self.config.audit;
+        let mut settings = audit.clone();
+        settings.directory = now_at("audit", audit.directory_in(data_dir));
+        settings.signing_key_file = now_at("audit-signing-key.pem", audit.signing_key_in(data_dir));
+        let noted = audit::note(&settings, data_dir, clock, event).await;
+        noted.map_err(|error| BackupError::Record(error.to_string()))
     }
-    Ok((edit.version, edit.credentials))
 }
 
 /// Gives what was made its names, or takes back those that were given.
@@ -255,23 +298,31 @@ fn take(config: &Config, staging: &Path, moves: &[Move]) -> Result<(), BackupErr
             }
         })();
         if let Err(error) = moved {
-            for one in &moves[..done] {
-                let _ = fs::rename(&one.to, staging.join(one.part));
-            }
+            undo(&moves[..done]);
             return Err(error);
         }
     }
     files::sync_directory(&config.server.data_dir)
 }
 
+/// Where these are now was nothing before.
+fn undo(moves: &[Move]) {
+    for one in moves {
+        let _ = if one.to.is_dir() { fs::remove_dir_all(&one.to) } else { fs::remove_file(&one.to) };
+    }
+}
+
 fn copy_over(from: &Path, to: &Path) -> Result<(), BackupError> {
     if from.is_file() {
         return files::copy(from, to).map(|_| ());
     }
-    for path in files::below(from)? {
-        files::copy(&from.join(&path), &to.join(&path))?;
+    let copied = files::below(from)?
+        .into_iter()
+        .try_for_each(|path| files::copy(&from.join(&path), &to.join(&path)).map(|_| ()));
+    if copied.is_err() {
+        let _ = fs::remove_dir_all(to);
     }
-    Ok(())
+    copied
 }
 
 fn at_place(schema: &Schema, place: Place) -> Schema {
@@ -316,8 +367,8 @@ async fn load(
                         table: table.clone(),
                         problem: error.to_string(),
                     })?;
-                    if what == "state" {
-                        edit.row(table, &mut row);
+                    if what == "state" && !edit.row(table, &mut row) {
+                        continue;
                     }
                     return Ok(Some((table.clone(), row)));
                 }
@@ -351,8 +402,10 @@ struct Edit<'a> {
 }
 
 impl Edit<'_> {
-    fn row(&mut self, table: &str, row: &mut JsonRow) {
+    /// Whether the row comes back at all.
+    fn row(&mut self, table: &str, row: &mut JsonRow) -> bool {
         match table {
+            "passwords" => return !self.revoke_tokens,
             "policy_head" => {
                 row.insert("version".to_owned(), json!(self.version));
             }
@@ -368,6 +421,7 @@ impl Edit<'_> {
             }
             _ => {}
         }
+        true
     }
 
     fn after(&self, table: &str) -> Option<JsonRow> {

@@ -54,7 +54,7 @@ pub(super) struct RestoreArguments {
     /// The id that was printed when it was made
     #[arg(long)]
     id: Option<String>,
-    /// End every token and client secret; the next start prints a token for an administrator
+    /// End every token, client secret and password; the next start prints a token for an administrator
     #[arg(long)]
     revoke_tokens: bool,
     /// The audit record of this host survived: leave it, and do not put back the older one

@@ -172,6 +172,28 @@ def test_nothing_is_overwritten(lost, tmp_path):
     assert "already" in run(tmp_path, "backup", "--to", lost["backup"], code=1).stderr
 
 
+def test_what_cannot_be_noted_is_not_restored(lost, tmp_path):
+    """The record is of another replica than the configuration says: nothing may take its place."""
+    refused = run(tmp_path, "restore", "--from", lost["backup"], code=1, TRACEGATE__AUDIT__REPLICA="somebody-else")
+    assert "somebody-else" in refused.stderr
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_of_two_at_once_one_restores(lost, tmp_path):
+    command = [processes.tracegate_binary(), "restore", "--from", str(lost["backup"])]
+    environment = processes.clean_environment(TRACEGATE__SERVER__DATA_DIR=str(tmp_path / "data"))
+    both = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    told = [one.communicate(timeout=120) for one in both]
+    assert sorted(one.returncode for one in both) == [0, 1], told
+    assert not (tmp_path / "data" / ".restore").exists()
+    run(tmp_path, "audit", "verify", tmp_path / "data" / "audit")
+    gateway = processes.start_serve(tmp_path, None)
+    try:
+        assert traces_of(gateway, lost["tokens"]["bob"], lost["mine"]) >= lost["before"]
+    finally:
+        gateway.stop()
+
+
 def test_revoked_with_everything_else_nobody_has_a_token_but_one_administrator(lost, tmp_path):
     told = json.loads(run(tmp_path, "restore", "--from", lost["backup"], "--revoke-tokens", "--json").stdout)
     assert told["credentials"] == 0
