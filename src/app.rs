@@ -24,6 +24,7 @@ use crate::clock::{Clock, SystemClock, UnixMillis};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::keys::Keys;
+use crate::lake::Lake;
 use crate::limits::Limits;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
@@ -83,6 +84,7 @@ pub struct App {
     pub keys: Arc<Keys>,
     pub metrics: Metrics,
     pub backend: backend::Shared,
+    pub lake: Lake,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     /// Refusals of callers that nobody knows.
@@ -132,6 +134,7 @@ impl App {
             audit: records.sink(),
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
+            lake: Lake::open(&config.lake, &data_dir)?,
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

@@ -19,6 +19,7 @@ pub mod fuzzing;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod lake;
 #[cfg(test)]
 mod layers;
 pub mod limits;

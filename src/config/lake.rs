@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::access::Location;
 
 /// The `[lake]` section.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakeConfig {
     /// Where tables and volumes lie for which nobody chose a place: an absolute directory, or `s3://BUCKET/PATH`
@@ -15,6 +15,14 @@ pub struct LakeConfig {
     /// Directories of this machine in which external locations may lie. None by default, so that whoever makes an
     /// external location cannot name this machine's own files.
     pub external_directories: Vec<String>,
+    /// Memory that all running statements may use together, in bytes. What does not fit ends with an error.
+    pub query_memory_bytes: usize,
+}
+
+impl Default for LakeConfig {
+    fn default() -> Self {
+        Self { root: None, external_directories: Vec::new(), query_memory_bytes: 1 << 30 }
+    }
 }
 
 impl LakeConfig {
@@ -66,6 +74,7 @@ mod tests {
         let config = LakeConfig {
             root: Some("lake".to_owned()),
             external_directories: ["/", "data", "/srv/../etc", "/srv/data"].map(str::to_owned).into(),
+            ..LakeConfig::default()
         };
         let mut problems = Vec::new();
         config.validate(&mut problems);

@@ -1,0 +1,77 @@
+//! The catalog's tables: what permitted calls write to them, and the SQL that reads them.
+//!
+//! Nothing is read or written without a permit. What each table that a statement names means to the caller is asked
+//! of a [`sql::Governor`] while the statement is planned; only what it lets in is read, under the rules it gives.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use tracegate_delta::{Committed, LakeError, Maintained, arrow, otlp, schemas, sql};
+
+use crate::access::Location;
+use crate::config::lake::LakeConfig;
+use crate::policy::Permit;
+
+/// Bytes of rows that may wait for their commit, over all tables.
+const WAITING: usize = 256 * 1024 * 1024;
+
+pub struct Lake {
+    tables: tracegate_delta::Lake,
+    engine: sql::Engine,
+}
+
+impl Lake {
+    pub fn open(config: &LakeConfig, data_dir: &Path) -> Result<Self, LakeError> {
+        let root = config.root(data_dir).filter(Location::is_local);
+        let local = |location: &Location| location.as_str().trim_start_matches("file://").into();
+        let mut directories: Vec<std::path::PathBuf> = root.iter().map(local).collect();
+        directories.extend(config.external_directories.iter().map(std::path::PathBuf::from));
+        let settings = tracegate_delta::LakeSettings { directories, waiting_bytes: WAITING };
+        let tables = tracegate_delta::Lake::new(settings)?;
+        let engine = sql::Engine::new(tables.clone(), config.query_memory_bytes)?;
+        Ok(Self { tables, engine })
+    }
+
+    /// Makes a table for an object of the catalog.
+    pub async fn create(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+        columns: arrow::datatypes::SchemaRef,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(), LakeError> {
+        self.tables.create(place.as_str(), columns, properties).await
+    }
+
+    /// Appends rows; they are committed once this returns.
+    pub async fn append(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+        rows: arrow::array::RecordBatch,
+    ) -> Result<Committed, LakeError> {
+        self.tables.append(place.as_str(), rows).await
+    }
+
+    pub async fn columns(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+    ) -> Result<arrow::datatypes::SchemaRef, LakeError> {
+        self.tables.columns(place.as_str()).await
+    }
+
+    /// Runs a query; the governor is asked of every table it names.
+    pub async fn run(
+        &self,
+        _permit: &Permit,
+        query: &sql::Query,
+        parameters: &[sql::Parameter],
+        defaults: &sql::Defaults,
+        governor: Arc<dyn sql::Governor>,
+        limits: &sql::QueryLimits,
+    ) -> Result<sql::Rows, sql::SqlError> {
+        self.engine.run(query, parameters, defaults, governor, limits).await
+    }
+}
