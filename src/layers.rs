@@ -69,7 +69,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["backend"]),
     ("opentelemetry_proto", &["backend"]),
     ("prost", &["backend"]),
-    ("jiff", &["backend"]),
+    ("jiff", &["backend", "http"]),
     ("csv", &["policy", "cli"]),
     ("hashbrown", &["policy"]),
     ("regex", &["backend"]),
@@ -102,7 +102,10 @@ fn broken(module: &str, source: &str) -> Vec<String> {
                 found.push(format!("imports several modules in one `use`: {}", line.trim()));
             } else if !other.is_empty() && !may_import(module, other) && !is_item_of_root(other) {
                 found.push(format!("imports `{other}`"));
-            } else if matches!(module, "backend" | "lake") && other == "policy" && !rest.starts_with("policy::Permit") {
+            } else if matches!(module, "backend" | "lake")
+                && other == "policy"
+                && !rest.starts_with("policy::Permit")
+            {
                 found.push(format!("imports more of `policy` than its permit: {}", line.trim()));
             }
         }

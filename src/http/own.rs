@@ -45,7 +45,7 @@ use crate::wire::{Body, BodyStream, Head, Headers, Reply};
 pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
 
 /// Answers an operation of our own API. Its coarse needs are already decided.
-pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
+pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
     let family = call.operation.name.split('.').next().unwrap_or_default();
     match family {
         "browser" => return super::browser::answer(call, trail).await,
@@ -54,6 +54,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "permissions" => return super::permissions::answer(call, trail).await,
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         "catalog" => return super::catalog::answer(call, trail).await,
+        "tracing" => return super::tracing::answer(call, trail).await,
         _ => {}
     }
     contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
