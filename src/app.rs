@@ -26,6 +26,7 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::lake::Lake;
 use crate::limits::Limits;
+use crate::objects::Volumes;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -85,6 +86,8 @@ pub struct App {
     pub metrics: Metrics,
     pub backend: backend::Shared,
     pub lake: Lake,
+    /// Where the files of volumes lie.
+    pub volumes: Volumes,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     /// Refusals of callers that nobody knows.
@@ -135,6 +138,10 @@ impl App {
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
+            volumes: Volumes::new(
+                config.lake.own_directory(&data_dir),
+                config.lake.external_directories.iter().map(std::path::PathBuf::from),
+            ),
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

@@ -45,7 +45,7 @@ use crate::wire::{Body, BodyStream, Head, Headers, Reply};
 pub(super) const BODY_LIMIT: u64 = 1024 * 1024;
 
 /// Answers an operation of our own API. Its coarse needs are already decided.
-pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
+pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
     let family = call.operation.name.split('.').next().unwrap_or_default();
     match family {
         "browser" => return super::browser::answer(call, trail).await,
@@ -54,6 +54,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, 
         "permissions" => return super::permissions::answer(call, trail).await,
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         "catalog" => return super::catalog::answer(call, trail).await,
+        "files" => return super::files::answer(call, trail).await,
         _ => {}
     }
     contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
@@ -175,7 +176,9 @@ impl Open<'_> {
 
 /// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
 pub(super) fn is_for_scoped(operation: &str) -> bool {
+    // What a call of the Files API needs is decided within the scopes.
     matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+        || operation.starts_with("files.")
 }
 
 /// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what

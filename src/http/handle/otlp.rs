@@ -165,6 +165,24 @@ pub(super) fn partial(
     Ok(reply)
 }
 
+/// Refuses an export in JSON that is not of one trace alone, or would set reserved tags.
+pub(super) fn refuse_reserved(call: &Call<'_>, export: &[u8], trace: &TraceId) -> Result<(), Refusal> {
+    let body = ReplayBody::memory(export.to_vec());
+    let keys = call.app.subjects.keys().to_vec();
+    let export = otlp::read_marked_export(&body, "application/json", None, limits(call), &keys)?;
+    for spans in &export.traces {
+        if spans.trace != *trace {
+            return Err(Refusal::Denied(format!("the spans are not all of trace `{trace}`")));
+        }
+        if let Some(key) = &spans.reserved {
+            return Err(Refusal::Denied(format!(
+                "trace `{trace}`: span attribute `{key}` would set a reserved tag"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// How the body is written.
 #[derive(Clone)]
 struct Media {
