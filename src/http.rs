@@ -27,6 +27,8 @@ mod pipeline;
 mod scim;
 mod server;
 mod signed;
+mod sql;
+mod tracing;
 mod trail;
 
 pub use server::{Running, start};

@@ -75,3 +75,31 @@ impl Lake {
         self.engine.run(query, parameters, defaults, governor, limits).await
     }
 }
+
+/// Rows of JSON as a batch of a table's columns; times are numbers in the column's unit.
+pub fn batch(
+    schema: arrow::datatypes::SchemaRef,
+    rows: &[serde_json::Value],
+) -> Result<arrow::array::RecordBatch, LakeError> {
+    let internal = |error: arrow::error::ArrowError| LakeError::Internal(error.to_string());
+    let mut decoder =
+        arrow::json::ReaderBuilder::new(Arc::clone(&schema)).build_decoder().map_err(internal)?;
+    decoder.serialize(rows).map_err(internal)?;
+    let batch = decoder.flush().map_err(internal)?;
+    Ok(batch.unwrap_or_else(|| arrow::array::RecordBatch::new_empty(schema)))
+}
+
+/// A batch as rows of JSON; nulls are left out.
+pub fn json_rows(
+    batch: &arrow::array::RecordBatch,
+) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, LakeError> {
+    let internal = |error: String| LakeError::Internal(error);
+    let mut writer = arrow::json::ArrayWriter::new(Vec::new());
+    writer.write(batch).map_err(|error| internal(error.to_string()))?;
+    writer.finish().map_err(|error| internal(error.to_string()))?;
+    let bytes = writer.into_inner();
+    if bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| internal(error.to_string()))
+}

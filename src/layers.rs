@@ -72,7 +72,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["objects"]),
     ("opentelemetry_proto", &["backend"]),
     ("prost", &["backend"]),
-    ("jiff", &["backend", "objects"]),
+    ("jiff", &["backend", "http", "objects"]),
     ("csv", &["policy", "cli"]),
     ("hashbrown", &["policy"]),
     ("regex", &["backend"]),

@@ -20,18 +20,52 @@ const MAX_BYTES: usize = 64 * 1024;
 /// assert_eq!(keys, ["attribute.status", "span.content"]);
 /// ```
 pub fn keys_of_filter(filter: &str) -> Result<Vec<String>, Malformed> {
+    Ok(clauses_of_filter(filter)?.into_iter().map(|clause| clause.key).collect())
+}
+
+/// How a clause compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    Like,
+    ILike,
+    RLike,
+    In,
+    NotIn,
+    IsNull,
+    IsNotNull,
+}
+
+/// One comparison of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clause {
+    /// As MLflow resolves it.
+    pub key: String,
+    pub comparison: Comparison,
+    /// The value, or those of a list: the inside of quotes, or a number as it was written.
+    pub values: Vec<String>,
+}
+
+/// The comparisons of a filter, all of which must hold.
+pub fn clauses_of_filter(filter: &str) -> Result<Vec<Clause>, Malformed> {
     let mut scanner = Scanner::new("filter", filter)?;
-    let mut keys = Vec::new();
+    let mut clauses = Vec::new();
     scanner.skip_space();
     if scanner.rest.is_empty() {
-        return Ok(keys);
+        return Ok(clauses);
     }
     loop {
-        keys.push(scanner.identifier()?);
-        scanner.comparison()?;
+        let key = scanner.identifier()?;
+        let (comparison, values) = scanner.comparison()?;
+        clauses.push(Clause { key, comparison, values });
         scanner.skip_space();
         if scanner.rest.is_empty() {
-            return Ok(keys);
+            return Ok(clauses);
         }
         scanner.keyword("AND")?;
     }
@@ -110,7 +144,7 @@ impl<'a> Scanner<'a> {
 
     fn refuse(&self) -> Malformed {
         let near: String = self.rest.chars().take(40).collect();
-        Malformed::new(self.field, format!("cannot be read for this access level at `{near}`"))
+        Malformed::new(self.field, format!("cannot be read at `{near}`"))
     }
 
     fn skip_space(&mut self) {
@@ -201,25 +235,36 @@ impl<'a> Scanner<'a> {
     }
 
     /// The operator and value that follow an identifier.
-    fn comparison(&mut self) -> Result<(), Malformed> {
+    fn comparison(&mut self) -> Result<(Comparison, Vec<String>), Malformed> {
+        use Comparison as Is;
         self.skip_space();
         let symbols = self.rest.len() - self.rest.trim_start_matches(['=', '!', '<', '>']).len();
         if symbols > 0 {
-            return match self.take(symbols) {
-                "=" | "!=" | "<" | "<=" | ">" | ">=" => self.value(),
-                _ => Err(self.refuse()),
+            let comparison = match self.take(symbols) {
+                "=" => Is::Equal,
+                "!=" => Is::NotEqual,
+                "<" => Is::Less,
+                "<=" => Is::LessOrEqual,
+                ">" => Is::Greater,
+                ">=" => Is::GreaterOrEqual,
+                _ => return Err(self.refuse()),
             };
+            return Ok((comparison, vec![self.value()?]));
         }
         match self.word()?.to_ascii_uppercase().as_str() {
-            "LIKE" | "ILIKE" | "RLIKE" => self.value(),
-            "IN" => self.list(),
+            "LIKE" => Ok((Is::Like, vec![self.value()?])),
+            "ILIKE" => Ok((Is::ILike, vec![self.value()?])),
+            "RLIKE" => Ok((Is::RLike, vec![self.value()?])),
+            "IN" => Ok((Is::In, self.list()?)),
             "NOT" => {
                 self.keyword("IN")?;
-                self.list()
+                Ok((Is::NotIn, self.list()?))
             }
             "IS" => {
-                if self.keyword("NOT").is_ok() || self.rest.starts_with([' ', '\t', '\r', '\n']) {
-                    return self.keyword("NULL");
+                let negated = self.keyword("NOT").is_ok();
+                if negated || self.rest.starts_with([' ', '\t', '\r', '\n']) {
+                    self.keyword("NULL")?;
+                    return Ok((if negated { Is::IsNotNull } else { Is::IsNull }, Vec::new()));
                 }
                 Err(self.refuse())
             }
@@ -227,10 +272,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn value(&mut self) -> Result<(), Malformed> {
+    fn value(&mut self) -> Result<String, Malformed> {
         self.skip_space();
         if self.rest.starts_with(['\'', '"']) {
-            return self.quoted(&['\'', '"']).map(|_| ());
+            return self.quoted(&['\'', '"']).map(str::to_owned);
         }
         let length =
             self.rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(self.rest.len());
@@ -238,11 +283,11 @@ impl<'a> Scanner<'a> {
         if !ends || self.rest[..length].parse::<f64>().is_err() {
             return Err(self.refuse());
         }
-        self.take(length);
-        Ok(())
+        Ok(self.take(length).to_owned())
     }
 
-    fn list(&mut self) -> Result<(), Malformed> {
+    fn list(&mut self) -> Result<Vec<String>, Malformed> {
+        let mut values = Vec::new();
         self.skip_space();
         if !self.rest.starts_with('(') {
             return Err(self.refuse());
@@ -250,11 +295,11 @@ impl<'a> Scanner<'a> {
         loop {
             self.take(1);
             self.skip_space();
-            self.quoted(&['\'', '"'])?;
+            values.push(self.quoted(&['\'', '"'])?.to_owned());
             self.skip_space();
             if self.rest.starts_with(')') {
                 self.take(1);
-                return Ok(());
+                return Ok(values);
             }
             if !self.rest.starts_with(',') {
                 return Err(self.refuse());

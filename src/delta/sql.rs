@@ -1,5 +1,7 @@
 //! SQL over the lake. A statement is parsed once; what is not known to be harmless is refused.
 
+pub mod result;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

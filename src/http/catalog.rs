@@ -25,8 +25,10 @@ use crate::access::SecurableKind;
 use crate::store::{CatalogError, Change, Store, StoreError};
 use crate::wire::{Malformed, Reply};
 
+pub(super) use create::{NewManaged as NewTable, make_table, make_view};
+pub(super) use kinds::{denied, missing};
 pub(super) use permissions::may_grant;
-pub(super) use sight::hides;
+pub(super) use sight::{Sight, hides, of as sight, seen};
 
 /// How often a change is decided anew because another came first.
 const ATTEMPTS: usize = 20;

@@ -6,6 +6,7 @@ use crate::app::LookupError;
 use crate::backend::{BackendError, SpoolError};
 use crate::classify::otlp::OtlpError;
 use crate::identity::IdentityError;
+use crate::lake::LakeError;
 use crate::policy::Unavailable;
 use crate::store::StoreError;
 use crate::wire::{Body, Headers, Malformed, Reply};
@@ -67,6 +68,8 @@ pub enum Refusal {
     Store(StoreError),
     #[error("{0}")]
     Backend(#[from] BackendError),
+    #[error("the tables cannot be reached now; nothing of this call was kept")]
+    Lake,
     #[error("the call broke off: {0}")]
     Client(String),
     #[error("the disk of the gateway is full; nothing of this call was kept")]
@@ -217,6 +220,29 @@ impl From<OtlpError> for Refusal {
     }
 }
 
+impl From<LakeError> for Refusal {
+    fn from(error: LakeError) -> Self {
+        match error {
+            LakeError::Malformed(problem) => Self::Malformed(Malformed::new("body", problem)),
+            // Where a table lies is nothing for its readers.
+            LakeError::NoTable(place) => {
+                tracing::warn!(place, "a table of the catalog has no data");
+                Self::NotFound("the table has no data: it was not made, or its files are gone".to_owned())
+            }
+            LakeError::Busy => Self::Limited {
+                code: "RESOURCE_EXHAUSTED",
+                message: "more rows wait to be written than the gateway holds; send them again".to_owned(),
+                retry_after_ms: 1000,
+            },
+            LakeError::Internal(problem) => Self::Internal(problem),
+            other => {
+                tracing::error!(error = %other, "the lake failed");
+                Self::Lake
+            }
+        }
+    }
+}
+
 impl Refusal {
     /// Why a client's body did not come whole.
     pub fn of_client(error: &std::io::Error) -> Self {
@@ -266,9 +292,12 @@ impl Refusal {
             Self::OAuth { .. } => (400, "INVALID_PARAMETER_VALUE"),
             Self::Limited { code, .. } => (429, code),
             Self::NotOffered(_) => (501, "NOT_IMPLEMENTED"),
-            Self::Policy(_) | Self::Audit | Self::Identity(_) | Self::Store(_) | Self::DiskFull => {
-                (503, "TEMPORARILY_UNAVAILABLE")
-            }
+            Self::Policy(_)
+            | Self::Audit
+            | Self::Identity(_)
+            | Self::Store(_)
+            | Self::DiskFull
+            | Self::Lake => (503, "TEMPORARILY_UNAVAILABLE"),
             Self::Backend(BackendError::Timeout) => (504, "DEADLINE_EXCEEDED"),
             Self::Backend(BackendError::Overloaded { .. } | BackendError::Store) => {
                 (503, "TEMPORARILY_UNAVAILABLE")
@@ -292,9 +321,12 @@ impl Refusal {
     /// How the audit record calls it.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Backend(_) | Self::Internal(_) | Self::DiskFull | Self::Client(_) | Self::TooSlow => {
-                Outcome::Failed
-            }
+            Self::Backend(_)
+            | Self::Lake
+            | Self::Internal(_)
+            | Self::DiskFull
+            | Self::Client(_)
+            | Self::TooSlow => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }

@@ -17,6 +17,7 @@ mod start_trace;
 mod traces;
 mod whole_page;
 
+pub(super) use assessments::stamp_source;
 pub(super) use experiments::server_info;
 
 use super::call::Call;

@@ -55,6 +55,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         "catalog" => return super::catalog::answer(call, trail).await,
         "files" => return super::files::answer(call, trail).await,
+        "tracing" => return super::tracing::answer(call, trail).await,
         _ => {}
     }
     contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;

@@ -160,6 +160,11 @@ impl Trail {
         self.event.trace_ids.extend(ids.into_iter().map(ToString::to_string));
     }
 
+    /// As [`Trail::traces`], for traces in tables, whose ids say where they lie.
+    pub fn named_traces(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.event.trace_ids.extend(ids);
+    }
+
     /// Notes traces of which no more than a listing is released.
     pub fn listed(&mut self, id: &TraceId) {
         self.listed.insert(id.to_string());

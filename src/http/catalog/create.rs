@@ -10,7 +10,7 @@ use crate::http::call::Call;
 use crate::http::error::Refusal;
 use crate::http::own::sent_as;
 use crate::http::trail::Trail;
-use crate::store::{CatalogObject, Detail, NewObject, TableFormat};
+use crate::store::{CatalogObject, Column, Detail, NewObject, TableFormat};
 use crate::wire::{Malformed, Reply};
 
 /// What was asked for, before anybody is let in.
@@ -39,6 +39,48 @@ pub(super) async fn create(
         _ => table(sent_as(call).await?)?,
     };
     let call = &*call;
+    make(call, trail, kind, &asked).await?;
+    // Its maker sees it, whatever became of it since.
+    let (object, _) = sight::seen(call, &asked.securable, true).await?;
+    show::one(call, &object, Sight::Full).await
+}
+
+/// A table that Tracegate makes for a caller.
+pub(in crate::http) struct NewManaged {
+    pub columns: Vec<Column>,
+    pub properties: BTreeMap<String, String>,
+    pub comment: Option<String>,
+}
+
+/// Makes a managed table as if the caller had asked for it.
+pub(in crate::http) async fn make_table(
+    call: &Call<'_>,
+    trail: &Trail,
+    named: &Securable,
+    new: NewManaged,
+) -> Result<(), Refusal> {
+    let NewManaged { columns, properties, comment } = new;
+    let detail = Detail::Table { external: false, format: TableFormat::Delta, columns, row_filter: None };
+    let securable = named.clone();
+    let asked = Asked { securable, comment, properties, detail, place: None };
+    make(call, trail, SecurableKind::Table, &asked).await
+}
+
+/// Makes a view as if the caller had asked for it.
+pub(in crate::http) async fn make_view(
+    call: &Call<'_>,
+    trail: &Trail,
+    named: &Securable,
+    definition: &str,
+) -> Result<(), Refusal> {
+    let detail = Detail::View { definition: definition.to_owned(), columns: Vec::new() };
+    let securable = named.clone();
+    let asked = Asked { securable, comment: None, properties: BTreeMap::new(), detail, place: None };
+    make(call, trail, SecurableKind::View, &asked).await
+}
+
+/// Lets in who may make it, and makes it.
+async fn make(call: &Call<'_>, trail: &Trail, kind: SecurableKind, asked: &Asked) -> Result<(), Refusal> {
     let id = uuid::Uuid::new_v4().to_string();
     let by = call.caller.principal.to_string();
     at_one_version(call, trail, kind, async |store| {
@@ -55,15 +97,12 @@ pub(super) async fn create(
             comment: asked.comment.clone(),
             properties: asked.properties.clone(),
             detail: asked.detail.clone(),
-            location: location(call, &asked, container.as_ref(), &id).await?,
+            location: location(call, asked, container.as_ref(), &id).await?,
             claim: asked.place.as_ref().map(|(location, _)| location.clone()),
         };
         Ok(store.create_catalog_object(&new, &by, call.app.clock.now()).await)
     })
-    .await?;
-    // Its maker sees it, whatever became of it since.
-    let (object, _) = sight::seen(call, &asked.securable, true).await?;
-    show::one(call, &object, Sight::Full).await
+    .await
 }
 
 /// Where an object will lie.

@@ -33,7 +33,7 @@ codes!(taken_code, "ALREADY_EXISTS");
 codes!(full_code, "NOT_EMPTY");
 
 /// Not there, or not to be seen: one answer for both.
-pub(super) fn missing(named: &Securable) -> Refusal {
+pub(in crate::http) fn missing(named: &Securable) -> Refusal {
     Refusal::Catalog {
         fault: CatalogFault::Missing,
         code: missing_code(named.kind),
@@ -42,7 +42,7 @@ pub(super) fn missing(named: &Securable) -> Refusal {
 }
 
 /// For what the caller sees and may not do.
-pub(super) fn denied(who: &impl std::fmt::Display, privilege: Privilege, on: &Securable) -> Refusal {
+pub(in crate::http) fn denied(who: &impl std::fmt::Display, privilege: Privilege, on: &Securable) -> Refusal {
     Refusal::Catalog {
         fault: CatalogFault::Denied,
         code: "PERMISSION_DENIED",

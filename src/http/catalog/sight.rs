@@ -7,14 +7,14 @@ use crate::http::error::Refusal;
 use crate::store::CatalogObject;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Sight {
+pub(in crate::http) enum Sight {
     Hidden,
     /// Its name and what is said of it, by `BROWSE`.
     Browsed,
     Full,
 }
 
-pub(super) fn of(call: &Call<'_>, securable: &Securable) -> Result<Sight, Refusal> {
+pub(in crate::http) fn of(call: &Call<'_>, securable: &Securable) -> Result<Sight, Refusal> {
     let held = call.view()?.effective(call.caller, securable);
     Ok(if seeing(securable.kind).iter().any(|privilege| held.has(*privilege)) {
         Sight::Full
@@ -26,7 +26,7 @@ pub(super) fn of(call: &Call<'_>, securable: &Securable) -> Result<Sight, Refusa
 }
 
 /// The object of a name, if the caller sees it; `browse`: be it no more than that it is there.
-pub(super) async fn seen(
+pub(in crate::http) async fn seen(
     call: &Call<'_>,
     named: &Securable,
     browse: bool,

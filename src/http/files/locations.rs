@@ -62,8 +62,29 @@ pub(in crate::http) async fn in_the_clients_words(call: &Call<'_>, reply: Reply)
             place.clone_from(other);
         }
     });
+    fetched_as_a_file(&mut answer);
     Ok(pages::written_text(200, answer.to_string()))
 }
+
+/// These clients fetch spans as a file, unless they are told that they can ask for them in other ways, which they
+/// then take to be those of tables.
+fn fetched_as_a_file(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.retain(|item| item.get("key").and_then(Value::as_str) != Some(SPANS_LOCATION));
+            items.iter_mut().for_each(fetched_as_a_file);
+        }
+        Value::Object(object) => {
+            if object.contains_key("mlflow.artifactLocation") {
+                object.remove(SPANS_LOCATION);
+            }
+            object.values_mut().for_each(fetched_as_a_file);
+        }
+        _ => {}
+    }
+}
+
+const SPANS_LOCATION: &str = "mlflow.trace.spansLocation";
 
 /// Visits every text that says where something lies.
 fn walk(value: &mut Value, visit: &mut impl FnMut(&mut String)) {

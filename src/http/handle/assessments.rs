@@ -30,7 +30,10 @@ pub(super) async fn stamp(call: &mut Call<'_>) -> Result<After, Refusal> {
 }
 
 /// Stamps the source of one assessment if it is a human's. A judge's or code's source stays as sent.
-pub(super) fn stamp_source(assessment: &mut Map<String, Value>, author: &str) -> Result<(), Refusal> {
+pub(in crate::http) fn stamp_source(
+    assessment: &mut Map<String, Value>,
+    author: &str,
+) -> Result<(), Refusal> {
     let Some(source) = edit::child_mut(assessment, &["source"])? else { return Ok(()) };
     let kind = match crate::wire::json::field(source, "source_type")? {
         Some(Value::String(kind)) => kind.clone(),
