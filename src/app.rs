@@ -3,6 +3,7 @@
 mod access_tokens;
 mod enrolment;
 pub mod owners;
+pub mod payload;
 mod policy_feed;
 pub mod roots;
 mod shadow;
@@ -90,6 +91,7 @@ pub struct App {
     pub volumes: Volumes,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
+    pub payload_places: payload::PayloadPlaces,
     /// Refusals of callers that nobody knows.
     pub strangers: strangers::Strangers,
     /// Whose traces pass through.
@@ -145,6 +147,7 @@ impl App {
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
+            payload_places: payload::PayloadPlaces::default(),
             strangers: strangers::Strangers::default(),
             subjects: subjects::Subjects::new(
                 &config.audit.subject_keys,

@@ -8,6 +8,7 @@ mod artifacts;
 mod credentials;
 mod locations;
 mod parts;
+pub(super) mod payload;
 mod place;
 mod spans;
 mod trace_data;
@@ -16,7 +17,7 @@ mod volume;
 use serde_json::{Value, json};
 
 pub(super) use self::locations::in_the_clients_words;
-pub(super) use self::place::{Place, demand};
+pub(super) use self::place::{Place, demand, demand_volume};
 use super::call::Call;
 use super::error::{CatalogFault, Refusal};
 use super::handle::multipart::origin;
@@ -39,6 +40,9 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
     match &place {
         Place::Volume { .. } => volume::answer(call, verb, &place).await,
         Place::Artifact { path } => artifacts::answer(call, trail, verb, path).await,
+        Place::Elsewhere => Err(Refusal::NotOffered(
+            "the artifacts of this experiment lie in a store that is not reached by this path".to_owned(),
+        )),
     }
 }
 

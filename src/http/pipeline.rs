@@ -323,6 +323,7 @@ async fn run(
         call.resolve(named).await?;
     }
     let mut after = handle::prepare(&mut call).await?;
+    files::payload::demand_volumes(&mut call).await?;
     trail.traces(&call.trace_ids);
     if call.reads_back {
         trail.sees(Sight::Read);
@@ -339,7 +340,13 @@ async fn run(
     if operation.mutates {
         trail.begin(Durability::Synced).await?;
     }
-    let reply = call.forward(permit).await?;
+    let reply = match files::payload::from_volume(&mut call).await? {
+        Some(reply) => reply,
+        None => {
+            let reply = call.forward(permit).await?;
+            files::payload::if_absent(&mut call, reply).await?
+        }
+    };
     if (400..500).contains(&reply.status) {
         call.reserved.drain(..).for_each(Reservation::cancel);
         handle::unclaim(&call, claimed).await?;

@@ -15,6 +15,8 @@ pub(in crate::http) enum Place {
     Volume { named: Securable, found: Option<Box<CatalogObject>>, path: String },
     /// A path under the artifact proxy.
     Artifact { path: String },
+    /// Of an experiment whose artifacts are reached in other ways.
+    Elsewhere,
 }
 
 /// Reads a path, and demands what is needed there. `privilege` is that for a volume.
@@ -32,13 +34,27 @@ pub(in crate::http) async fn demand(
             Place::Volume { named, found: found.map(Box::new), path: rest.join("/") }
         }
         ["WorkspaceInternal", "Mlflow", "Artifacts", experiment, kind, id, rest @ ..] => {
-            let path = artifact_path(call, experiment, kind, id, rest).await?;
             let privilege = match privilege {
                 Privilege::ReadVolume => Privilege::ArtifactRead,
                 _ => Privilege::ArtifactWrite,
             };
-            call.demand_artifact(privilege, &path).await?;
-            Place::Artifact { path }
+            let experiment = ExperimentId::parse(experiment)?;
+            let own = own_path(kind, id, rest)?;
+            // One that does not exist has the place that it would have: it is told apart from none that is hidden.
+            let facts = call.app.owners.experiment(call.app, call.backend, &experiment).await?;
+            let root = facts
+                .map_or_else(|| Some(experiment.to_string()), |facts| proxied_path(&facts.artifact_location));
+            match root {
+                Some(root) => {
+                    let path = format!("{root}/{own}");
+                    call.demand_artifact(privilege, &path).await?;
+                    Place::Artifact { path }
+                }
+                None => {
+                    call.demand_experiment(privilege, &experiment).await?;
+                    Place::Elsewhere
+                }
+            }
         }
         _ => return Err(absent(&format!("/{}", parts.join("/")))),
     };
@@ -88,16 +104,9 @@ impl Place {
     }
 }
 
-/// Where something of an experiment lies under the artifact proxy.
-pub(super) async fn artifact_path(
-    call: &Call<'_>,
-    experiment: &str,
-    kind: &str,
-    id: &str,
-    rest: &[&str],
-) -> Result<String, Refusal> {
-    let experiment = ExperimentId::parse(experiment)?;
-    let own = match kind {
+/// Where something of an experiment lies below its root.
+fn own_path(kind: &str, id: &str, rest: &[&str]) -> Result<String, Refusal> {
+    let mut own = match kind {
         "Runs" => {
             RunId::parse(id)?;
             id.to_owned()
@@ -110,22 +119,11 @@ pub(super) async fn artifact_path(
             TraceId::parse(id)?;
             format!("traces/{id}")
         }
-        _ => return Err(absent(&format!("/WorkspaceInternal/Mlflow/Artifacts/{experiment}/{kind}"))),
+        _ => return Err(absent(&format!("/WorkspaceInternal/Mlflow/Artifacts/…/{kind}"))),
     };
-    // One that does not exist has the place that it would have: nobody is told apart from who may not see it.
-    let facts = call.app.owners.experiment(call.app, call.backend, &experiment).await?;
-    let root = match facts {
-        Some(facts) => proxied_path(&facts.artifact_location).ok_or_else(|| {
-            Refusal::NotOffered(
-                "the artifacts of this experiment lie in a store that is not reached by this path".to_owned(),
-            )
-        }),
-        None => Ok(experiment.to_string()),
-    };
-    let mut path = format!("{}/{own}", root?);
     for part in rest {
-        path.push('/');
-        path.push_str(part);
+        own.push('/');
+        own.push_str(part);
     }
-    Ok(path)
+    Ok(own)
 }

@@ -53,7 +53,7 @@ pub(super) async fn answer(call: &mut Call<'_>, verb: &str, place: &Place) -> Re
     }
 }
 
-async fn get(call: &Call<'_>, volume: &Volume, path: &str, shown: &str) -> Result<Reply, Refusal> {
+pub(super) async fn get(call: &Call<'_>, volume: &Volume, path: &str, shown: &str) -> Result<Reply, Refusal> {
     let about = volume.about(path).await?.ok_or_else(|| absent(shown))?;
     let asked = &call.head.headers;
     let mut headers = described(&about);

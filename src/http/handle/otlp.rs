@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
+use super::super::files;
 use super::super::limited::{self, Room};
 use super::super::trail::Trail;
 use super::{After, unclaim};
@@ -141,7 +142,7 @@ async fn settle(
     // Services that share a `traceparent` may write into the trace that the first of them started.
     call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
     let owner = Check::new(Privilege::TraceWrite, Securable::experiment(&claim.experiment));
-    if call.allows(owner)? {
+    if call.allows(owner)? && files::payload::allows(call, &claim.experiment, false).await? {
         return Ok(Settled::Shared);
     }
     Ok(Settled::Refused(format!(
