@@ -75,7 +75,8 @@ fn fetched_as_a_file(value: &mut Value) {
             items.iter_mut().for_each(fetched_as_a_file);
         }
         Value::Object(object) => {
-            if object.contains_key("mlflow.artifactLocation") {
+            let place = object.get("mlflow.artifactLocation").and_then(Value::as_str);
+            if place.is_some_and(|place| place.starts_with("dbfs:/databricks/")) {
                 object.remove(SPANS_LOCATION);
             }
             object.values_mut().for_each(fetched_as_a_file);
