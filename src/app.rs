@@ -3,6 +3,7 @@
 mod access_tokens;
 mod enrolment;
 pub mod owners;
+pub mod payload;
 mod policy_feed;
 pub mod roots;
 mod shadow;
@@ -26,6 +27,7 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::lake::Lake;
 use crate::limits::Limits;
+use crate::objects::Volumes;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -85,8 +87,11 @@ pub struct App {
     pub metrics: Metrics,
     pub backend: backend::Shared,
     pub lake: Lake,
+    /// Where the files of volumes lie.
+    pub volumes: Volumes,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
+    pub payload_places: payload::PayloadPlaces,
     /// Refusals of callers that nobody knows.
     pub strangers: strangers::Strangers,
     /// Whose traces pass through.
@@ -135,9 +140,14 @@ impl App {
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
+            volumes: Volumes::new(
+                config.lake.own_directory(&data_dir),
+                config.lake.external_directories.iter().map(std::path::PathBuf::from),
+            ),
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
+            payload_places: payload::PayloadPlaces::default(),
             strangers: strangers::Strangers::default(),
             subjects: subjects::Subjects::new(
                 &config.audit.subject_keys,

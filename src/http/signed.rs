@@ -64,7 +64,20 @@ impl SignedCaller {
 
 /// Signs `method` of `target` (path and query as they will be sent) for a caller.
 pub(super) fn sign(app: &App, caller: &Caller, method: Method, target: &str) -> Result<String, Refusal> {
-    let sealed = seal(&app.keys.ring(Purpose::Sealing), caller, method, target, app.clock.now());
+    sign_until(app, caller, method, target, i64::MAX)
+}
+
+/// As [`sign`], ending at a time that the client chose, if that is sooner.
+pub(super) fn sign_until(
+    app: &App,
+    caller: &Caller,
+    method: Method,
+    target: &str,
+    until: i64,
+) -> Result<String, Refusal> {
+    let now = app.clock.now();
+    let expires_at = until.min(now.0 + LIFETIME_MS);
+    let sealed = seal(&app.keys.ring(Purpose::Sealing), caller, method, target, now, expires_at);
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 
@@ -89,8 +102,9 @@ pub(super) fn seal(
     method: Method,
     target: &str,
     now: UnixMillis,
+    expires_at: i64,
 ) -> Result<String, NotOurs> {
-    let signed = Signed { caller: SignedCaller::of(caller), expires_at: now.0 + LIFETIME_MS };
+    let signed = Signed { caller: SignedCaller::of(caller), expires_at };
     ring.seal(now, &context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
@@ -125,7 +139,8 @@ mod tests {
         let caller =
             Caller::new(Principal::user("ann").unwrap(), vec![Principal::group("staff").unwrap()], proof);
         let target = "/api/tracegate/v1/multipart/1/a?upload_id=u&part_number=1";
-        let signature = seal(&ring, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
+        let signature =
+            seal(&ring, &caller, Method::Put, target, UnixMillis(1_000), 1_000 + LIFETIME_MS).unwrap();
         let open = |method, target: &str, now| open(&ring, &signature, method, target, UnixMillis(now));
         let opened = open(Method::Put, target, 1_000 + LIFETIME_MS - 1).unwrap();
         assert_eq!((opened.principal, opened.asserted_groups), (caller.principal, caller.asserted_groups));
