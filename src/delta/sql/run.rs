@@ -103,6 +103,11 @@ impl Engine {
         })
     }
 
+    /// Bytes that all statements hold now.
+    pub fn memory_in_use(&self) -> usize {
+        self.memory.reserved()
+    }
+
     /// Plans a query: every table is asked of the governor, and its rules are in the plan before anything else.
     /// The rows are computed as they are read; dropping them ends the query.
     pub async fn run(

@@ -15,6 +15,8 @@ const TEXT: usize = 16 * 1024 * 1024;
 const BRACKETS: usize = 64;
 /// Operators of a statement. A chain of them is as deep a tree as it is long.
 const OPERATORS: usize = 4_000;
+/// Words that begin a type which has others in it; the parser sets no bound to how deep.
+const TYPES: usize = 200;
 /// Parts of UNION, EXCEPT and INTERSECT.
 const SET_OPERATIONS: usize = 100;
 /// How deep the parser may call itself.
@@ -140,7 +142,7 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let tokens = Tokenizer::new(&DatabricksDialect {}, text)
         .tokenize_with_location()
         .map_err(|error| SqlError::Statement(format!("[PARSE_SYNTAX_ERROR] {}", short(&error.to_string()))))?;
-    let (mut open, mut operators, mut sets) = (0usize, 0usize, 0usize);
+    let (mut open, mut operators, mut sets, mut types) = (0usize, 0usize, 0usize, 0usize);
     let mut listed = true;
     let mut kept = Vec::with_capacity(tokens.len());
     for token in tokens {
@@ -151,6 +153,7 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             Token::Comma | Token::Period | Token::SemiColon | Token::EOF => (),
             Token::Number(..) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) => (),
             Token::Word(word) => match word.keyword {
+                Keyword::ARRAY | Keyword::STRUCT | Keyword::MAP => types += 1,
                 Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS => sets += 1,
                 Keyword::AND
                 | Keyword::OR
@@ -173,6 +176,9 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         }
         if operators > OPERATORS {
             return Err(too_much(format!("it has more than {OPERATORS} operators")));
+        }
+        if types > TYPES {
+            return Err(too_much(format!("it has more than {TYPES} lists, structs and maps")));
         }
         if sets > SET_OPERATIONS {
             return Err(too_much(format!("it unites more than {SET_OPERATIONS} queries")));
