@@ -101,6 +101,11 @@ pub struct App {
 }
 
 impl App {
+    /// Keeps tables quick to read, as long as the gateway runs.
+    pub async fn keep_tables_small(self: Arc<Self>) {
+        self.lake.keep_tables_small().await;
+    }
+
     /// Opens the state, loads the policy and makes ready to serve. The first administrator's token is
     /// returned when this start made one; it is shown nowhere else.
     pub async fn open(config: Config, metrics: Metrics) -> anyhow::Result<(Arc<Self>, Option<String>)> {

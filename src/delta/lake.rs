@@ -201,4 +201,9 @@ impl Lake {
         let tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
         tables.keys().cloned().collect()
     }
+
+    /// Gives up what is kept in memory of a table, until it is asked for again.
+    pub fn forget(&self, place: &str) {
+        self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner).remove(place);
+    }
 }

@@ -135,11 +135,15 @@ fn parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {
     name.0
         .iter()
         .map(|piece| match piece {
-            ObjectNamePart::Identifier(ident) if matches!(ident.quote_style, None | Some('`')) => part(&ident.value),
+            ObjectNamePart::Identifier(ident) if matches!(ident.quote_style, None | Some('`')) => {
+                part(&ident.value)
+            }
             ObjectNamePart::Identifier(_) => Err(SqlError::Statement(
                 "a text in quotes is no table; files are not read by SQL here".to_owned(),
             )),
-            ObjectNamePart::Function(_) => Err(SqlError::Statement("IDENTIFIER() is not done here".to_owned())),
+            ObjectNamePart::Function(_) => {
+                Err(SqlError::Statement("IDENTIFIER() is not done here".to_owned()))
+            }
         })
         .collect()
 }

@@ -102,7 +102,10 @@ impl<'a> Reader<'a> {
             parts.push(part(&self.identifier()?)?);
         }
         if parts.len() > 3 {
-            return Err(SqlError::Statement(format!("the name `{}` has too many parts", short(&parts.join(".")))));
+            return Err(SqlError::Statement(format!(
+                "the name `{}` has too many parts",
+                short(&parts.join("."))
+            )));
         }
         Ok(parts)
     }
@@ -147,7 +150,10 @@ impl<'a> Reader<'a> {
     pub fn unexpected(&self, wanted: &str) -> SqlError {
         SqlError::Statement(match self.peek() {
             Token::EOF => format!("[PARSE_SYNTAX_ERROR] the statement ends where {wanted} is expected"),
-            token => format!("[PARSE_SYNTAX_ERROR] `{}` found where {wanted} is expected", short(&token.to_string())),
+            token => format!(
+                "[PARSE_SYNTAX_ERROR] `{}` found where {wanted} is expected",
+                short(&token.to_string())
+            ),
         })
     }
 }

@@ -209,7 +209,8 @@ impl Work {
             return Ok((lines(&text)?, hidden));
         }
         let plan = session.create_physical_plan(&plan).await.map_err(failure::planning)?;
-        let rows = execute_stream(plan, session.task_ctx()).map_err(|error| failure::running(error, hidden))?;
+        let rows =
+            execute_stream(plan, session.task_ctx()).map_err(|error| failure::running(error, hidden))?;
         Ok((rows, hidden))
     }
 
@@ -274,7 +275,9 @@ fn size(batch: &RecordBatch) -> u64 {
     let sum: usize = batch
         .columns()
         .iter()
-        .map(|column| column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size()))
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
         .sum();
     sum as u64
 }
@@ -325,8 +328,9 @@ impl datafusion::execution::object_store::ObjectStoreRegistry for OnlyGiven {
 
     fn get_store(&self, url: &url::Url) -> datafusion::common::Result<Arc<dyn object_store::ObjectStore>> {
         let stores = self.stores.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        stores.get(&Self::key(url)).cloned().ok_or_else(|| {
-            datafusion::common::DataFusionError::Internal("no store of a table".to_owned())
-        })
+        stores
+            .get(&Self::key(url))
+            .cloned()
+            .ok_or_else(|| datafusion::common::DataFusionError::Internal("no store of a table".to_owned()))
     }
 }

@@ -77,8 +77,10 @@ pub(super) fn data_type(text: &str) -> Result<ast::DataType, SqlError> {
 fn deep<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) -> Result<T, SqlError> {
     let unreadable = || SqlError::Internal("the statement could not be read".to_owned());
     std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).map_err(|_| unreadable())?;
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(|_| unreadable())?;
         thread.join().unwrap_or_else(|_| Err(unreadable()))
     })
 }
@@ -92,7 +94,16 @@ fn query_of(tokens: Vec<TokenWithSpan>) -> Result<Parsed, SqlError> {
     let statement = parser.parse_statement().map_err(wrong)?;
     end(&mut parser)?;
     let (statement, explain) = match statement {
-        ast::Statement::Explain { analyze, verbose, query_plan, estimate, statement, format, options, .. } => {
+        ast::Statement::Explain {
+            analyze,
+            verbose,
+            query_plan,
+            estimate,
+            statement,
+            format,
+            options,
+            ..
+        } => {
             if analyze || verbose || query_plan || estimate || format.is_some() || options.is_some() {
                 return Err(SqlError::Statement(
                     "EXPLAIN shows the logical plan alone here: ANALYZE, VERBOSE and other forms are not done"
@@ -104,7 +115,9 @@ fn query_of(tokens: Vec<TokenWithSpan>) -> Result<Parsed, SqlError> {
         statement => (statement, false),
     };
     let ast::Statement::Query(query) = statement else {
-        return Err(SqlError::Statement("this is not done here: only queries are run and explained".to_owned()));
+        return Err(SqlError::Statement(
+            "this is not done here: only queries are run and explained".to_owned(),
+        ));
     };
     allowed::query(&query)?;
     Ok(Parsed { query: *query, explain })
@@ -139,9 +152,9 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     if text.len() > TEXT {
         return Err(SqlError::Statement(format!("the statement is longer than {TEXT} bytes")));
     }
-    let tokens = Tokenizer::new(&DatabricksDialect {}, text)
-        .tokenize_with_location()
-        .map_err(|error| SqlError::Statement(format!("[PARSE_SYNTAX_ERROR] {}", short(&error.to_string()))))?;
+    let tokens = Tokenizer::new(&DatabricksDialect {}, text).tokenize_with_location().map_err(|error| {
+        SqlError::Statement(format!("[PARSE_SYNTAX_ERROR] {}", short(&error.to_string())))
+    })?;
     let (mut open, mut operators, mut sets, mut types) = (0usize, 0usize, 0usize, 0usize);
     let mut listed = true;
     let mut kept = Vec::with_capacity(tokens.len());
