@@ -8,6 +8,7 @@ mod context;
 mod failure;
 mod function;
 mod functions;
+mod interrupt;
 mod names;
 mod plan;
 mod reader;
@@ -161,8 +162,16 @@ pub type Name = Vec<String>;
 /// What statements do besides reading. Nothing of it is done here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    CreateCatalog { name: Name, if_not_exists: bool, comment: Option<String> },
-    CreateSchema { name: Name, if_not_exists: bool, comment: Option<String> },
+    CreateCatalog {
+        name: Name,
+        if_not_exists: bool,
+        comment: Option<String>,
+    },
+    CreateSchema {
+        name: Name,
+        if_not_exists: bool,
+        comment: Option<String>,
+    },
     /// Columns are name, SQL type, nullable, comment.
     CreateTable {
         name: Name,
@@ -171,26 +180,90 @@ pub enum Command {
         location: Option<String>,
         comment: Option<String>,
     },
-    CreateView { name: Name, or_replace: bool, if_not_exists: bool, definition: String, comment: Option<String> },
-    CreateVolume { name: Name, if_not_exists: bool, location: Option<String>, comment: Option<String> },
-    CreateFunction { name: Name, or_replace: bool, function: FunctionText },
+    CreateView {
+        name: Name,
+        or_replace: bool,
+        if_not_exists: bool,
+        definition: String,
+        comment: Option<String>,
+    },
+    CreateVolume {
+        name: Name,
+        if_not_exists: bool,
+        location: Option<String>,
+        comment: Option<String>,
+    },
+    CreateFunction {
+        name: Name,
+        or_replace: bool,
+        function: FunctionText,
+    },
     /// `kind` is CATALOG, SCHEMA, TABLE, VIEW, VOLUME or FUNCTION.
-    Drop { kind: String, name: Name, if_exists: bool, cascade: bool },
-    Grant { privileges: Vec<String>, kind: String, name: Name, principal: String },
-    Revoke { privileges: Vec<String>, kind: String, name: Name, principal: String },
-    ShowGrants { principal: Option<String>, kind: String, name: Name },
-    ShowCatalogs { like: Option<String> },
-    ShowSchemas { catalog: Option<Name>, like: Option<String> },
-    ShowTables { schema: Option<Name>, like: Option<String> },
-    ShowVolumes { schema: Option<Name>, like: Option<String> },
+    Drop {
+        kind: String,
+        name: Name,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Grant {
+        privileges: Vec<String>,
+        kind: String,
+        name: Name,
+        principal: String,
+    },
+    Revoke {
+        privileges: Vec<String>,
+        kind: String,
+        name: Name,
+        principal: String,
+    },
+    ShowGrants {
+        principal: Option<String>,
+        kind: String,
+        name: Name,
+    },
+    ShowCatalogs {
+        like: Option<String>,
+    },
+    ShowSchemas {
+        catalog: Option<Name>,
+        like: Option<String>,
+    },
+    ShowTables {
+        schema: Option<Name>,
+        like: Option<String>,
+    },
+    ShowVolumes {
+        schema: Option<Name>,
+        like: Option<String>,
+    },
     /// `kind` is CATALOG, SCHEMA, TABLE, VOLUME or FUNCTION.
-    Describe { kind: String, name: Name, extended: bool },
-    SetOwner { kind: String, name: Name, owner: String },
+    Describe {
+        kind: String,
+        name: Name,
+        extended: bool,
+    },
+    SetOwner {
+        kind: String,
+        name: Name,
+        owner: String,
+    },
     /// `None` drops it.
-    SetRowFilter { table: Name, filter: Option<(Name, Vec<String>)> },
-    SetMask { table: Name, column: String, mask: Option<(Name, Vec<String>)> },
+    SetRowFilter {
+        table: Name,
+        filter: Option<(Name, Vec<String>)>,
+    },
+    SetMask {
+        table: Name,
+        column: String,
+        mask: Option<(Name, Vec<String>)>,
+    },
     /// The rows of `query`, or of VALUES, to be appended.
-    Insert { table: Name, columns: Vec<String>, query: String },
+    Insert {
+        table: Name,
+        columns: Vec<String>,
+        query: String,
+    },
 }
 
 /// What CREATE FUNCTION says.

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr, TableFactor,
-    Value, Visit, Visitor,
+    Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectFlavor, SetExpr,
+    TableFactor, Value, Visit, Visitor,
 };
 
 use super::SqlError;
@@ -133,14 +133,18 @@ impl Visitor for Check {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
         match factor {
-            TableFactor::Table { args: Some(_), .. } | TableFactor::Function { .. } | TableFactor::TableFunction { .. } => {
+            TableFactor::Table { args: Some(_), .. }
+            | TableFactor::Function { .. }
+            | TableFactor::TableFunction { .. } => {
                 refuse("a function in FROM, such as read_files() or explode(),")
             }
             TableFactor::Table { version: Some(_), .. } => refuse("reading an earlier version of a table"),
             TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
                 refuse("TABLESAMPLE")
             }
-            TableFactor::Table { with_hints, with_ordinality, partitions, json_path, index_hints, .. } => {
+            TableFactor::Table {
+                with_hints, with_ordinality, partitions, json_path, index_hints, ..
+            } => {
                 if !with_hints.is_empty()
                     || *with_ordinality
                     || !partitions.is_empty()

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchemaRef, DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use datafusion::catalog::Session;
 use futures_util::StreamExt;
 
 /// The line above a view, in the logical plan. Columns nobody asks for are left out below it; filters, limits and
@@ -41,14 +43,20 @@ impl PartialOrd for Barrier {
 impl Barrier {
     pub fn above(label: String, input: LogicalPlan) -> LogicalPlan {
         let schema = Arc::clone(input.schema());
-        LogicalPlan::Extension(Extension { node: Arc::new(Self { label, input: Some(Arc::new(input)), schema }) })
+        LogicalPlan::Extension(Extension {
+            node: Arc::new(Self { label, input: Some(Arc::new(input)), schema }),
+        })
     }
 
     /// The plan as it may be shown: nothing that is below a view.
     pub fn sealed(plan: LogicalPlan) -> Result<LogicalPlan> {
         plan.transform_down_with_subqueries(|node| {
-            let LogicalPlan::Extension(Extension { node: inner }) = &node else { return Ok(Transformed::no(node)) };
-            let Some(barrier) = (inner.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<Self>() else {
+            let LogicalPlan::Extension(Extension { node: inner }) = &node else {
+                return Ok(Transformed::no(node));
+            };
+            let Some(barrier) =
+                (inner.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<Self>()
+            else {
                 return Ok(Transformed::no(node));
             };
             let sealed = Self { input: None, ..barrier.clone() };
@@ -85,7 +93,8 @@ impl UserDefinedLogicalNodeCore for Barrier {
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
         let input = inputs.pop();
-        let schema = input.as_ref().map_or_else(|| Arc::clone(&self.schema), |input| Arc::clone(input.schema()));
+        let schema =
+            input.as_ref().map_or_else(|| Arc::clone(&self.schema), |input| Arc::clone(input.schema()));
         Ok(Self { label: self.label.clone(), input: input.map(Arc::new), schema })
     }
 
@@ -143,8 +152,15 @@ impl ExecutionPlan for BarrierExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        if children.is_empty() { Ok(self) } else { Err(DataFusionError::Internal("a barrier has no children".to_owned())) }
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if children.is_empty() {
+            Ok(self)
+        } else {
+            Err(DataFusionError::Internal("a barrier has no children".to_owned()))
+        }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -194,8 +210,11 @@ impl ExtensionPlanner for Planner {
             return Err(DataFusionError::Internal("a sealed view cannot be run".to_owned()));
         };
         // Optimized for itself, since the line hides it from the optimizer above.
-        let input =
-            DefaultPhysicalPlanner::default().optimize_physical_plan(Arc::clone(input), session, |_, _| {})?;
+        let input = DefaultPhysicalPlanner::default().optimize_physical_plan(
+            Arc::clone(input),
+            session,
+            |_, _| {},
+        )?;
         let schema = Arc::clone(barrier.schema.inner());
         Ok(Some(Arc::new(BarrierExec::new(input, schema))))
     }

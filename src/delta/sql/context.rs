@@ -23,7 +23,12 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn new(state: &'a SessionState) -> Self {
-        Self { state, tables: HashMap::new(), functions: HashMap::new(), planners: state.expr_planners().to_vec() }
+        Self {
+            state,
+            tables: HashMap::new(),
+            functions: HashMap::new(),
+            planners: state.expr_planners().to_vec(),
+        }
     }
 }
 

@@ -10,10 +10,14 @@ use super::{Refused, SqlError};
 pub(super) fn planning(error: DataFusionError) -> SqlError {
     match innermost(error) {
         DataFusionError::External(inner) => external(inner),
-        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => SqlError::Statement(plain(&text)),
+        DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
+            SqlError::Statement(plain(&text))
+        }
         DataFusionError::SchemaError(error, _) => SqlError::Statement(plain(&error.to_string())),
         DataFusionError::SQL(error, _) => super::syntax::wrong(*error),
-        DataFusionError::ResourcesExhausted(_) => SqlError::Exhausted("[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned()),
+        DataFusionError::ResourcesExhausted(_) => SqlError::Exhausted(
+            "[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned(),
+        ),
         // Constants are computed while a plan is made.
         DataFusionError::ArrowError(error, _) => arrow(&error, true),
         DataFusionError::Execution(text) => SqlError::Statement(plain(&text)),
@@ -27,9 +31,13 @@ pub(super) fn planning(error: DataFusionError) -> SqlError {
 pub(super) fn running(error: DataFusionError, hidden: bool) -> SqlError {
     match innermost(error) {
         DataFusionError::External(inner) => external(inner),
-        DataFusionError::ResourcesExhausted(_) => SqlError::Exhausted("[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned()),
+        DataFusionError::ResourcesExhausted(_) => SqlError::Exhausted(
+            "[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned(),
+        ),
         DataFusionError::ArrowError(error, _) => arrow(&error, !hidden),
-        DataFusionError::Execution(text) if !hidden && !text.contains('/') => SqlError::Statement(plain(&text)),
+        DataFusionError::Execution(text) if !hidden && !text.contains('/') => {
+            SqlError::Statement(plain(&text))
+        }
         DataFusionError::Execution(_) => computed(),
         other => inner(&other),
     }
@@ -73,9 +81,9 @@ fn external(error: Box<dyn std::error::Error + Send + Sync>) -> SqlError {
 
 fn arrow(error: &ArrowError, tell: bool) -> SqlError {
     match error {
-        ArrowError::MemoryError(_) => {
-            SqlError::Exhausted("[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned())
-        }
+        ArrowError::MemoryError(_) => SqlError::Exhausted(
+            "[RESOURCE_EXHAUSTED] the statement needs more memory than it may use".to_owned(),
+        ),
         ArrowError::DivideByZero => SqlError::Statement("[DIVIDE_BY_ZERO] division by zero".to_owned()),
         ArrowError::CastError(text)
         | ArrowError::ComputeError(text)

@@ -87,7 +87,9 @@ impl Planned {
         }
         let large = size(&self.body).saturating_mul(arguments.iter().map(size).sum::<usize>().max(1));
         if large > SIZE {
-            return Err(DataFusionError::Plan("the statement is too complex: its functions, written out, are too long".to_owned()));
+            return Err(DataFusionError::Plan(
+                "the statement is too complex: its functions, written out, are too long".to_owned(),
+            ));
         }
         let values: HashMap<&str, Expr> = self
             .parameters
@@ -98,9 +100,7 @@ impl Planned {
         let body = self.body.clone().transform_down(|part| match &part {
             Expr::Column(column) => match values.get(column.name.as_str()) {
                 // What is put in is not looked into: it may name a column like a parameter.
-                Some(value) => {
-                    Ok(Transformed::new(value.clone(), true, TreeNodeRecursion::Jump))
-                }
+                Some(value) => Ok(Transformed::new(value.clone(), true, TreeNodeRecursion::Jump)),
                 None => Err(DataFusionError::Plan(format!("`{}` is no parameter", column.name))),
             },
             _ => Ok(Transformed::no(part)),

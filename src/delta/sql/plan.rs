@@ -18,7 +18,8 @@ use super::function::{self, Called, Planned};
 use super::names::{self, Names};
 use super::ruled::RuledTable;
 use super::{
-    Defaults, Function, Governor, Parameter, Relation, Rules, SqlError, TableName, Tables, failure, rewrite, syntax,
+    Defaults, Function, Governor, Parameter, Relation, Rules, SqlError, TableName, Tables, failure, rewrite,
+    syntax,
 };
 
 /// Views in views, and functions in functions.
@@ -74,7 +75,11 @@ impl<'a> Planning<'a> {
         })
     }
 
-    async fn table(&mut self, name: &TableName, through: &[TableName]) -> Result<Arc<dyn TableSource>, SqlError> {
+    async fn table(
+        &mut self,
+        name: &TableName,
+        through: &[TableName],
+    ) -> Result<Arc<dyn TableSource>, SqlError> {
         self.relations += 1;
         if self.relations > RELATIONS {
             return Err(SqlError::Statement(format!(
@@ -164,7 +169,8 @@ impl<'a> Planning<'a> {
                 )));
             }
             let function = self.governor.function(&name).await?;
-            let defaults = Defaults { catalog: Some(name.catalog.clone()), schema: Some(name.schema.clone()) };
+            let defaults =
+                Defaults { catalog: Some(name.catalog.clone()), schema: Some(name.schema.clone()) };
             let planned = self.planned(&function, &defaults, depth).await?;
             let key = names::key(&name);
             found.insert(key.clone(), Called::udf(key, planned));

@@ -106,7 +106,9 @@ fn type_name(data_type: &DataType) -> &'static str {
         DataType::Date32 | DataType::Date64 => "DATE",
         DataType::Timestamp(..) => "TIMESTAMP",
         DataType::Interval(_) | DataType::Duration(_) => "INTERVAL",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "BINARY",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "BINARY"
+        }
         DataType::List(_)
         | DataType::LargeList(_)
         | DataType::FixedSizeList(..)
@@ -217,10 +219,18 @@ fn scalar(array: &dyn Array, row: usize) -> Option<String> {
         DataType::Float64 => Some(double(array.as_primitive::<arrow::datatypes::Float64Type>().value(row))),
         DataType::Float32 => {
             let value = array.as_primitive::<arrow::datatypes::Float32Type>().value(row);
-            Some(if value.is_finite() { format!("{value:?}").replace('e', "E") } else { double(f64::from(value)) })
+            Some(if value.is_finite() {
+                format!("{value:?}").replace('e', "E")
+            } else {
+                double(f64::from(value))
+            })
         }
-        DataType::Timestamp(unit, None) => timestamp(array, row, *unit).map(|text| text.trim_end_matches('Z').to_owned()),
-        DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime | IntervalUnit::MonthDayNano) => shown(array, row),
+        DataType::Timestamp(unit, None) => {
+            timestamp(array, row, *unit).map(|text| text.trim_end_matches('Z').to_owned())
+        }
+        DataType::Interval(IntervalUnit::YearMonth | IntervalUnit::DayTime | IntervalUnit::MonthDayNano) => {
+            shown(array, row)
+        }
         _ => shown(array, row),
     }
 }
@@ -246,13 +256,25 @@ fn timestamp(array: &dyn Array, row: usize, unit: TimeUnit) -> Option<String> {
         TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
     };
     let nanos = match unit {
-        TimeUnit::Second => i128::from(array.as_primitive::<TimestampSecondType>().value(row)) * 1_000_000_000,
-        TimeUnit::Millisecond => i128::from(array.as_primitive::<TimestampMillisecondType>().value(row)) * 1_000_000,
-        TimeUnit::Microsecond => i128::from(array.as_primitive::<TimestampMicrosecondType>().value(row)) * 1_000,
+        TimeUnit::Second => {
+            i128::from(array.as_primitive::<TimestampSecondType>().value(row)) * 1_000_000_000
+        }
+        TimeUnit::Millisecond => {
+            i128::from(array.as_primitive::<TimestampMillisecondType>().value(row)) * 1_000_000
+        }
+        TimeUnit::Microsecond => {
+            i128::from(array.as_primitive::<TimestampMicrosecondType>().value(row)) * 1_000
+        }
         TimeUnit::Nanosecond => i128::from(array.as_primitive::<TimestampNanosecondType>().value(row)),
     };
     let at = jiff::Timestamp::from_nanosecond(nanos).ok()?;
-    let digits = if nanos % 1_000_000 == 0 { 3 } else if nanos % 1_000 == 0 { 6 } else { 9 };
+    let digits = if nanos % 1_000_000 == 0 {
+        3
+    } else if nanos % 1_000 == 0 {
+        6
+    } else {
+        9
+    };
     Some(format!("{at:.digits$}"))
 }
 
@@ -270,7 +292,9 @@ fn json(array: &dyn Array, row: usize) -> Value {
     if array.is_null(row) {
         return Value::Null;
     }
-    let list = |values: Arc<dyn Array>| Value::Array((0..values.len()).map(|at| json(values.as_ref(), at)).collect());
+    let list = |values: Arc<dyn Array>| {
+        Value::Array((0..values.len()).map(|at| json(values.as_ref(), at)).collect())
+    };
     match array.data_type() {
         DataType::List(_) => list(array.as_list::<i32>().value(row)),
         DataType::LargeList(_) => list(array.as_list::<i64>().value(row)),
@@ -281,7 +305,9 @@ fn json(array: &dyn Array, row: usize) -> Value {
                 fields
                     .iter()
                     .zip(columns.columns())
-                    .map(|(field, column): (&Arc<Field>, _)| (field.name().clone(), json(column.as_ref(), row)))
+                    .map(|(field, column): (&Arc<Field>, _)| {
+                        (field.name().clone(), json(column.as_ref(), row))
+                    })
                     .collect(),
             )
         }
@@ -313,7 +339,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
-        let number = three.iter().fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte)) << (8 * (3 - three.len()));
+        let number =
+            three.iter().fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte)) << (8 * (3 - three.len()));
         for place in 0..4 {
             let letter = LETTERS[(number >> (18 - 6 * place)) as usize & 63];
             out.push(if place <= three.len() { char::from(letter) } else { '=' });

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, JsonPathElem, ObjectName, Query, Select, SelectItem, Value, VisitMut, VisitorMut,
+    BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, JsonPathElem, ObjectName, Query, Select, SelectItem, Value, VisitMut,
+    VisitorMut,
 };
 
 use super::{Governor, Parameter, SqlError, syntax};
@@ -14,7 +15,11 @@ use super::{Governor, Parameter, SqlError, syntax};
 /// Steps of a path into JSON text.
 const STEPS: usize = 64;
 
-pub(super) fn query(query: &mut Query, governor: &dyn Governor, parameters: &[Parameter]) -> Result<(), SqlError> {
+pub(super) fn query(
+    query: &mut Query,
+    governor: &dyn Governor,
+    parameters: &[Parameter],
+) -> Result<(), SqlError> {
     let mut values = BTreeMap::new();
     for parameter in parameters {
         if values.insert(parameter.name.clone(), literal(parameter)?).is_some() {
@@ -180,7 +185,9 @@ fn rewritten(function: &Function) -> Option<Kind> {
 fn arguments(function: &Function) -> Result<Vec<Expr>, SqlError> {
     let list = match &function.args {
         FunctionArguments::None => return Ok(Vec::new()),
-        FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => list,
+        FunctionArguments::List(list) if list.duplicate_treatment.is_none() && list.clauses.is_empty() => {
+            list
+        }
         _ => return Err(SqlError::Statement(format!("`{}` is not called this way", function.name))),
     };
     list.args
@@ -197,7 +204,9 @@ fn steps(path: &Expr) -> Result<Vec<Expr>, SqlError> {
     let Some(path) = literal_text(path) else {
         return Err(SqlError::Statement("a path into JSON is a text such as '$.a.b[0]' here".to_owned()));
     };
-    let wrong = || SqlError::Statement(format!("`{}` is no path into JSON; it is written $.a.b[0]", syntax::short(path)));
+    let wrong = || {
+        SqlError::Statement(format!("`{}` is no path into JSON; it is written $.a.b[0]", syntax::short(path)))
+    };
     let mut rest = path.strip_prefix('$').ok_or_else(wrong)?;
     let mut steps = Vec::new();
     while !rest.is_empty() {
@@ -299,7 +308,8 @@ pub(super) fn cast(kind: CastKind, expression: Expr, sql_type: &str) -> Result<E
 fn literal(parameter: &Parameter) -> Result<Expr, SqlError> {
     let written = parameter.sql_type.as_deref().unwrap_or("STRING").trim();
     let kind = written.split('(').next().unwrap_or_default().trim().to_uppercase();
-    let wrong = || SqlError::Statement(format!("the value of the parameter `{}` is no {kind}", parameter.name));
+    let wrong =
+        || SqlError::Statement(format!("the value of the parameter `{}` is no {kind}", parameter.name));
     let Some(value) = &parameter.value else {
         return match kind.as_str() {
             "VOID" | "NULL" => Ok(Expr::value(Value::Null)),

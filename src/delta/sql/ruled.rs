@@ -91,11 +91,13 @@ impl RuledTable {
             _ => false,
         };
         match predicate {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if comparison(*op) => match (column(left), column(right)) {
-                (Some(kind), None) => constant(right, &kind),
-                (None, Some(kind)) => constant(left, &kind),
-                _ => false,
-            },
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if comparison(*op) => {
+                match (column(left), column(right)) {
+                    (Some(kind), None) => constant(right, &kind),
+                    (None, Some(kind)) => constant(left, &kind),
+                    _ => false,
+                }
+            }
             Expr::InList(list) => {
                 column(&list.expr).is_some_and(|kind| list.list.iter().all(|value| constant(value, &kind)))
             }
@@ -108,7 +110,10 @@ impl RuledTable {
 }
 
 fn comparison(op: Operator) -> bool {
-    matches!(op, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+    matches!(
+        op,
+        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
+    )
 }
 
 fn same_kind(left: &DataType, right: &DataType) -> bool {
@@ -119,19 +124,19 @@ fn same_kind(left: &DataType, right: &DataType) -> bool {
 /// All columns of this name: names that differ in their case alone are one to whoever sets a mask.
 fn places(columns: &SchemaRef, name: &str) -> Vec<usize> {
     let wanted = name.to_lowercase();
-    (0..columns.fields().len()).filter(|place| columns.field(*place).name().to_lowercase() == wanted).collect()
+    (0..columns.fields().len())
+        .filter(|place| columns.field(*place).name().to_lowercase() == wanted)
+        .collect()
 }
 
-fn apply(
-    call: &Call,
-    columns: &SchemaRef,
-    planned: &HashMap<String, Planned>,
-) -> Result<Expr, SqlError> {
+fn apply(call: &Call, columns: &SchemaRef, planned: &HashMap<String, Planned>) -> Result<Expr, SqlError> {
     let arguments = call
         .arguments
         .iter()
         .map(|name| match places(columns, name).as_slice() {
-            [place] => Ok(Expr::Column(datafusion::common::Column::new_unqualified(columns.field(*place).name()))),
+            [place] => {
+                Ok(Expr::Column(datafusion::common::Column::new_unqualified(columns.field(*place).name())))
+            }
             _ => Err(unfit("a row filter or mask takes a column that the table does not have, or has twice")),
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -140,7 +145,9 @@ fn apply(
 }
 
 fn unfit(why: &str) -> SqlError {
-    SqlError::Refused(Refused::Denied(format!("the table cannot be read as long as its rules do not fit it: {why}")))
+    SqlError::Refused(Refused::Denied(format!(
+        "the table cannot be read as long as its rules do not fit it: {why}"
+    )))
 }
 
 #[async_trait]
@@ -185,7 +192,8 @@ impl TableProvider for RuledTable {
         for filter in filters {
             conditions.push(simplify(filter)?);
         }
-        conditions.retain(|condition| !matches!(condition, Expr::Literal(ScalarValue::Boolean(Some(true)), _)));
+        conditions
+            .retain(|condition| !matches!(condition, Expr::Literal(ScalarValue::Boolean(Some(true)), _)));
         let wanted: Vec<usize> =
             projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let masks = wanted
@@ -239,7 +247,9 @@ impl RuledTable {
     fn hint(&self, condition: &Expr) -> bool {
         let plain = |expression: &Expr| matches!(expression, Expr::Column(_) | Expr::Literal(..));
         match condition {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) => comparison(*op) && plain(left) && plain(right),
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                comparison(*op) && plain(left) && plain(right)
+            }
             Expr::InList(list) => plain(&list.expr) && list.list.iter().all(plain),
             Expr::Between(between) => plain(&between.expr) && plain(&between.low) && plain(&between.high),
             Expr::IsNull(inner) | Expr::IsNotNull(inner) => plain(inner),
@@ -269,9 +279,9 @@ fn unqualified(expression: &Expr) -> Result<Expr> {
     expression
         .clone()
         .transform_up(|part| match part {
-            Expr::Column(column) if column.relation.is_some() => Ok(Transformed::yes(Expr::Column(
-                datafusion::common::Column::new_unqualified(column.name),
-            ))),
+            Expr::Column(column) if column.relation.is_some() => {
+                Ok(Transformed::yes(Expr::Column(datafusion::common::Column::new_unqualified(column.name))))
+            }
             other => Ok(Transformed::no(other)),
         })
         .map(|done| done.data)

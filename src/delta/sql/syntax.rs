@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::reader::Reader;
-use super::{Query, SqlError, Statement, allowed, commands};
+use super::{Defaults, Query, SqlError, Statement, allowed, commands, names};
 
 /// Bytes of a statement's text.
 const TEXT: usize = 16 * 1024 * 1024;
@@ -43,24 +43,12 @@ pub(super) fn parse(text: &str) -> Result<Statement, SqlError> {
 
 /// Reads the text of a query, once more or of a view.
 pub(super) fn query(text: &str) -> Result<Parsed, SqlError> {
-    deep(|| {
-        let tokens = tokens(text)?;
-        if !is_query(&tokens) {
-            return Err(SqlError::Statement("this is no query".to_owned()));
-        }
-        query_of(tokens)
-    })
+    deep(|| here::query(text))
 }
 
 /// Reads one expression: the body of a function.
 pub(super) fn expression(text: &str) -> Result<ast::Expr, SqlError> {
-    deep(|| {
-        let mut parser = parser(tokens(text)?);
-        let expression = parser.parse_expr().map_err(wrong)?;
-        end(&mut parser)?;
-        allowed::expression(&expression)?;
-        Ok(expression)
-    })
+    deep(|| here::expression(text))
 }
 
 /// Reads a type, such as that of a parameter.
@@ -73,12 +61,35 @@ pub(super) fn data_type(text: &str) -> Result<ast::DataType, SqlError> {
     })
 }
 
+/// The same for those who are on a deep stack already.
+pub(super) mod here {
+    use super::{Parsed, SqlError, allowed, ast, end, is_query, parser, query_of, tokens, wrong};
+
+    pub fn query(text: &str) -> Result<Parsed, SqlError> {
+        let tokens = tokens(text)?;
+        if !is_query(&tokens) {
+            return Err(SqlError::Statement("this is no query".to_owned()));
+        }
+        query_of(tokens)
+    }
+
+    pub fn expression(text: &str) -> Result<ast::Expr, SqlError> {
+        let mut parser = parser(tokens(text)?);
+        let expression = parser.parse_expr().map_err(wrong)?;
+        end(&mut parser)?;
+        allowed::expression(&expression)?;
+        Ok(expression)
+    }
+}
+
 /// Runs on a stack of its own: how deep a syntax tree is, is known only when it is there.
 fn deep<T: Send>(work: impl FnOnce() -> Result<T, SqlError> + Send) -> Result<T, SqlError> {
     let unreadable = || SqlError::Internal("the statement could not be read".to_owned());
     std::thread::scope(|scope| {
-        let thread =
-            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).map_err(|_| unreadable())?;
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn_scoped(scope, work)
+            .map_err(|_| unreadable())?;
         thread.join().unwrap_or_else(|_| Err(unreadable()))
     })
 }
@@ -92,7 +103,16 @@ fn query_of(tokens: Vec<TokenWithSpan>) -> Result<Parsed, SqlError> {
     let statement = parser.parse_statement().map_err(wrong)?;
     end(&mut parser)?;
     let (statement, explain) = match statement {
-        ast::Statement::Explain { analyze, verbose, query_plan, estimate, statement, format, options, .. } => {
+        ast::Statement::Explain {
+            analyze,
+            verbose,
+            query_plan,
+            estimate,
+            statement,
+            format,
+            options,
+            ..
+        } => {
             if analyze || verbose || query_plan || estimate || format.is_some() || options.is_some() {
                 return Err(SqlError::Statement(
                     "EXPLAIN shows the logical plan alone here: ANALYZE, VERBOSE and other forms are not done"
@@ -104,9 +124,14 @@ fn query_of(tokens: Vec<TokenWithSpan>) -> Result<Parsed, SqlError> {
         statement => (statement, false),
     };
     let ast::Statement::Query(query) = statement else {
-        return Err(SqlError::Statement("this is not done here: only queries are run and explained".to_owned()));
+        return Err(SqlError::Statement(
+            "this is not done here: only queries are run and explained".to_owned(),
+        ));
     };
     allowed::query(&query)?;
+    // Names that are none are refused before anything is asked or kept, whatever catalog they would be in.
+    let anywhere = Defaults { catalog: Some(String::new()), schema: Some(String::new()) };
+    names::of_query(&mut query.clone(), &anywhere)?;
     Ok(Parsed { query: *query, explain })
 }
 
@@ -131,7 +156,6 @@ fn is_query(tokens: &[TokenWithSpan]) -> bool {
     let mut reader = Reader::new(tokens);
     while reader.symbol(&Token::LParen) {}
     reader.any(&["SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "FROM"])
-        && !(reader.word_is(1, "EXTENDED") && reader.word_is(0, "TABLE"))
 }
 
 /// The words of a text, without comments and space, unless they are too many to be safe.
@@ -139,9 +163,9 @@ fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     if text.len() > TEXT {
         return Err(SqlError::Statement(format!("the statement is longer than {TEXT} bytes")));
     }
-    let tokens = Tokenizer::new(&DatabricksDialect {}, text)
-        .tokenize_with_location()
-        .map_err(|error| SqlError::Statement(format!("[PARSE_SYNTAX_ERROR] {}", short(&error.to_string()))))?;
+    let tokens = Tokenizer::new(&DatabricksDialect {}, text).tokenize_with_location().map_err(|error| {
+        SqlError::Statement(format!("[PARSE_SYNTAX_ERROR] {}", short(&error.to_string())))
+    })?;
     let (mut open, mut operators, mut sets, mut types) = (0usize, 0usize, 0usize, 0usize);
     let mut listed = true;
     let mut kept = Vec::with_capacity(tokens.len());

@@ -12,8 +12,10 @@ use futures_util::StreamExt;
 use super::*;
 
 mod attacks;
+mod commands;
 mod limits;
 mod queries;
+mod results;
 
 #[derive(Debug)]
 struct Memory;
@@ -109,7 +111,12 @@ fn world() -> World {
     let mut world = World::default();
     let own = call(function("own", &[("who", "STRING")], "BOOLEAN", "who = current_user()"), &["owner"]);
     let mask = call(
-        function("mask", &[("v", "STRING")], "STRING", "CASE WHEN is_account_group_member('admins') THEN v ELSE '***' END"),
+        function(
+            "mask",
+            &[("v", "STRING")],
+            "STRING",
+            "CASE WHEN is_account_group_member('admins') THEN v ELSE '***' END",
+        ),
         &["SECRET"],
     );
     let masks = BTreeMap::from([("Secret".to_owned(), mask)]);
@@ -129,10 +136,9 @@ fn world() -> World {
     for depth in 0..40 {
         view(&format!("main.t.v{depth}"), &format!("SELECT * FROM main.t.v{}", depth + 1));
     }
-    world.functions.insert(
-        "main.t.twice".to_owned(),
-        function("main.t.twice", &[("x", "BIGINT")], "BIGINT", "x * 2"),
-    );
+    world
+        .functions
+        .insert("main.t.twice".to_owned(), function("main.t.twice", &[("x", "BIGINT")], "BIGINT", "x * 2"));
     world
 }
 
@@ -149,7 +155,8 @@ async fn rows_of(rows: Rows) -> Result<Vec<String>, SqlError> {
     let mut batches = rows.batches;
     while let Some(batch) = batches.next().await {
         for row in result::json_rows(&batch?) {
-            let row: Vec<String> = row.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned())).collect();
+            let row: Vec<String> =
+                row.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned())).collect();
             lines.push(row.join("|"));
         }
     }

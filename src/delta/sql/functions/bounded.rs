@@ -34,9 +34,8 @@ enum Makes {
 
 fn makes(name: &str) -> Option<Makes> {
     Some(match name {
-        "concat" | "concat_ws" | "array_concat" | "make_array" | "overlay" | "array_to_string" | "array_append" => {
-            Makes::Sum
-        }
+        "concat" | "concat_ws" | "array_concat" | "make_array" | "overlay" | "array_to_string"
+        | "array_append" => Makes::Sum,
         "repeat" | "array_repeat" => Makes::Times,
         "lpad" | "rpad" | "array_resize" => Makes::Wide,
         "range" | "generate_series" => Makes::Range,
@@ -55,9 +54,7 @@ pub(super) fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
 
 /// `concat_strict` is `||`: NULL if one of them is.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
-    state.register_udf(Arc::new(ScalarUDF::new_from_impl(Strict {
-        inner: state.udf("concat")?,
-    })))?;
+    state.register_udf(Arc::new(ScalarUDF::new_from_impl(Strict { inner: state.udf("concat")? })))?;
     Ok(())
 }
 
@@ -79,10 +76,21 @@ impl Bounded {
             Makes::Sum => args.args.iter().zip(&sizes).fold(0usize, |sum, (value, size)| {
                 sum.saturating_add(if scalar(value) { size.saturating_mul(rows) } else { *size })
             }),
-            Makes::Times => sizes.first().copied().unwrap_or(0).max(8).saturating_mul(numbers())
-                .saturating_mul(match args.args.first() { Some(first) if scalar(first) => rows, _ => 1 }),
+            Makes::Times => {
+                sizes.first().copied().unwrap_or(0).max(8).saturating_mul(numbers()).saturating_mul(
+                    match args.args.first() {
+                        Some(first) if scalar(first) => rows,
+                        _ => 1,
+                    },
+                )
+            }
             Makes::Wide => numbers().saturating_mul(rows),
-            Makes::Range => args.args.iter().map(largest).fold(0usize, usize::saturating_add).saturating_mul(8)
+            Makes::Range => args
+                .args
+                .iter()
+                .map(largest)
+                .fold(0usize, usize::saturating_add)
+                .saturating_mul(8)
                 .saturating_mul(rows),
             Makes::Product => {
                 let text = sizes.first().copied().unwrap_or(0);
@@ -97,7 +105,9 @@ impl Bounded {
 
 fn within(estimate: usize, name: &str) -> Result<()> {
     if estimate > MOST {
-        return Err(DataFusionError::ResourcesExhausted(format!("{name}() would make more than {MOST} bytes")));
+        return Err(DataFusionError::ResourcesExhausted(format!(
+            "{name}() would make more than {MOST} bytes"
+        )));
     }
     Ok(())
 }
@@ -128,7 +138,9 @@ fn largest(value: &ColumnarValue) -> usize {
         _ => 0,
     };
     match value {
-        ColumnarValue::Scalar(ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::LargeUtf8(_)) => 0,
+        ColumnarValue::Scalar(
+            ScalarValue::Utf8(_) | ScalarValue::Utf8View(_) | ScalarValue::LargeUtf8(_),
+        ) => 0,
         ColumnarValue::Scalar(value) => of(value),
         ColumnarValue::Array(array) if array.data_type().is_integer() => (0..array.len())
             .filter_map(|row| ScalarValue::try_from_array(array, row).ok())

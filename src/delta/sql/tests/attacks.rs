@@ -14,7 +14,10 @@ async fn shows_the_rows_and_values_that_the_rules_leave() {
     assert_eq!(said("SELECT * EXCEPT (attributes) FROM ruled ORDER BY id").await, "1|ann|***|5\n2|ann|***|7");
     assert_eq!(said("SELECT secret FROM masked ORDER BY id").await, "***\n***\n***\n***");
     assert_eq!(said("SELECT count(*) FROM ruled").await, "2");
-    assert_eq!(said("SELECT secret FROM (WITH x AS (SELECT * FROM ruled) SELECT * FROM x) LIMIT 1").await, "***");
+    assert_eq!(
+        said("SELECT secret FROM (WITH x AS (SELECT * FROM ruled) SELECT * FROM x) LIMIT 1").await,
+        "***"
+    );
 }
 
 #[tokio::test]
@@ -22,22 +25,36 @@ async fn a_predicate_that_would_fail_on_a_hidden_row_never_sees_it() {
     // 1/0 and the cast fail on rows 3 and 4.
     assert_eq!(said("SELECT id FROM ruled WHERE 10 / amount > 0 ORDER BY id").await, "1\n2");
     assert!(refused("SELECT id FROM open WHERE 10 / amount > 0").await.contains("DIVIDE_BY_ZERO"));
-    assert_eq!(said("SELECT id FROM ruled WHERE CAST(owner || id AS STRING) <> 'x' AND 10 / amount > 0 ORDER BY id").await, "1\n2");
+    assert_eq!(
+        said("SELECT id FROM ruled WHERE CAST(owner || id AS STRING) <> 'x' AND 10 / amount > 0 ORDER BY id")
+            .await,
+        "1\n2"
+    );
     assert_eq!(
         said("SELECT r.id FROM ruled r JOIN (VALUES (1), (2)) v(x) ON 10 / r.amount > 0 AND r.id = v.x ORDER BY 1").await,
         "1\n2"
     );
     assert_eq!(said("SELECT sum(10 / amount) FROM ruled").await, "3");
     assert_eq!(said("SELECT id FROM ruled ORDER BY 10 / amount, id LIMIT 1").await, "2");
-    assert_eq!(said("SELECT id FROM ruled GROUP BY id HAVING max(10 / amount) > 0 ORDER BY id").await, "1\n2");
-    assert_eq!(said("SELECT id FROM ruled WHERE id > 0 AND id + amount > 0 AND amount BETWEEN 1 AND 9 ORDER BY id").await, "1\n2");
+    assert_eq!(
+        said("SELECT id FROM ruled GROUP BY id HAVING max(10 / amount) > 0 ORDER BY id").await,
+        "1\n2"
+    );
+    assert_eq!(
+        said("SELECT id FROM ruled WHERE id > 0 AND id + amount > 0 AND amount BETWEEN 1 AND 9 ORDER BY id")
+            .await,
+        "1\n2"
+    );
 }
 
 #[tokio::test]
 async fn a_view_is_a_line_as_well() {
     assert_eq!(said("SELECT id FROM mine WHERE 10 / amount > 0 ORDER BY id").await, "1\n2");
     assert_eq!(said("SELECT id FROM mine WHERE CAST(secret AS INT) > 0 ORDER BY id").await, "1\n2");
-    assert_eq!(said("SELECT m.id FROM mine m JOIN open o ON m.id = o.id AND 10 / m.amount > 0 ORDER BY 1").await, "1\n2");
+    assert_eq!(
+        said("SELECT m.id FROM mine m JOIN open o ON m.id = o.id AND 10 / m.amount > 0 ORDER BY 1").await,
+        "1\n2"
+    );
     assert_eq!(said("SELECT id FROM over ORDER BY id LIMIT 1").await, "101");
     // Only its columns.
     assert!(refused("SELECT owner FROM mine").await.contains("owner"));
@@ -51,12 +68,18 @@ async fn a_mask_is_not_undone() {
     }
     assert_eq!(said("SELECT count(*) FROM masked WHERE secret = '***'").await, "4");
     assert_eq!(said("SELECT count(*) FROM masked WHERE secret IS NULL").await, "0");
-    assert_eq!(said("SELECT min(secret), max(secret), count(DISTINCT secret), count(secret) FROM masked").await, "***|***|1|4");
+    assert_eq!(
+        said("SELECT min(secret), max(secret), count(DISTINCT secret), count(secret) FROM masked").await,
+        "***|***|1|4"
+    );
     assert_eq!(said("SELECT id FROM masked ORDER BY secret DESC, id").await, "1\n2\n3\n4");
     assert_eq!(said("SELECT secret, count(*) FROM masked GROUP BY secret").await, "***|4");
     assert_eq!(said("SELECT m.id FROM masked m JOIN open o ON m.secret = o.secret").await, "");
     assert_eq!(said("SELECT length(secret) FROM masked WHERE id = 3").await, "3");
-    assert_eq!(said("SELECT secret FROM masked WHERE secret LIKE 'h%' OR substr(secret, 1, 1) = 'h'").await, "");
+    assert_eq!(
+        said("SELECT secret FROM masked WHERE secret LIKE 'h%' OR substr(secret, 1, 1) = 'h'").await,
+        ""
+    );
 }
 
 #[tokio::test]
@@ -80,7 +103,9 @@ async fn errors_and_explain_tell_nothing() {
     }
     let plan = said("EXPLAIN SELECT * FROM over").await;
     assert!(plan.contains("main.t.over") && !plan.contains("below") && !plan.contains("mine"), "{plan}");
-    for form in ["EXPLAIN ANALYZE SELECT * FROM ruled", "EXPLAIN VERBOSE SELECT 1", "EXPLAIN FORMAT JSON SELECT 1"] {
+    for form in
+        ["EXPLAIN ANALYZE SELECT * FROM ruled", "EXPLAIN VERBOSE SELECT 1", "EXPLAIN FORMAT JSON SELECT 1"]
+    {
         refused(form).await;
     }
     // It is authorized as the query itself.
@@ -191,7 +216,13 @@ async fn what_is_not_understood_is_refused() {
 async fn views_that_read_themselves_end() {
     assert!(refused("SELECT * FROM loop").await.contains("reads itself"));
     assert!(refused("SELECT * FROM v0").await.contains("deep"));
-    for definition in ["DELETE FROM main.t.open", "SELECT 1; SELECT 2", "EXPLAIN SELECT 1", "SELECT * FROM delta.`/x`", "SELECT :p"] {
+    for definition in [
+        "DELETE FROM main.t.open",
+        "SELECT 1; SELECT 2",
+        "EXPLAIN SELECT 1",
+        "SELECT * FROM delta.`/x`",
+        "SELECT :p",
+    ] {
         let mut world = world();
         world.relations.insert("main.t.bad".to_owned(), Relation::View { definition: definition.to_owned() });
         assert!(with(world, "SELECT * FROM bad", &[]).await.is_err(), "{definition}");
@@ -201,26 +232,48 @@ async fn views_that_read_themselves_end() {
 #[tokio::test]
 async fn rules_that_do_not_fit_let_nobody_read() {
     let rules = [
-        Rules { row_filter: Some(call(function("f", &[("x", "STRING")], "BOOLEAN", "true"), &["gone"])), masks: BTreeMap::new() },
-        Rules { row_filter: Some(call(function("f", &[], "BOOLEAN", "nonsense("), &[])), masks: BTreeMap::new() },
-        Rules { row_filter: Some(call(function("f", &[], "BOOLEAN", "other = 1"), &[])), masks: BTreeMap::new() },
-        Rules { row_filter: Some(call(function("f", &[("x", "STRING")], "BOOLEAN", "true"), &[])), masks: BTreeMap::new() },
+        Rules {
+            row_filter: Some(call(function("f", &[("x", "STRING")], "BOOLEAN", "true"), &["gone"])),
+            masks: BTreeMap::new(),
+        },
+        Rules {
+            row_filter: Some(call(function("f", &[], "BOOLEAN", "nonsense("), &[])),
+            masks: BTreeMap::new(),
+        },
+        Rules {
+            row_filter: Some(call(function("f", &[], "BOOLEAN", "other = 1"), &[])),
+            masks: BTreeMap::new(),
+        },
+        Rules {
+            row_filter: Some(call(function("f", &[("x", "STRING")], "BOOLEAN", "true"), &[])),
+            masks: BTreeMap::new(),
+        },
         Rules {
             row_filter: Some(call(function("f", &[], "BOOLEAN", "EXISTS (SELECT 1 FROM main.t.open)"), &[])),
             masks: BTreeMap::new(),
         },
-        Rules { row_filter: Some(call(function("f", &[], "BOOLEAN", "count(*) > 0"), &[])), masks: BTreeMap::new() },
-        Rules { row_filter: None, masks: BTreeMap::from([("gone".to_owned(), call(function("m", &[], "STRING", "'*'"), &[]))]) },
+        Rules {
+            row_filter: Some(call(function("f", &[], "BOOLEAN", "count(*) > 0"), &[])),
+            masks: BTreeMap::new(),
+        },
+        Rules {
+            row_filter: None,
+            masks: BTreeMap::from([("gone".to_owned(), call(function("m", &[], "STRING", "'*'"), &[]))]),
+        },
     ];
     for rules in rules {
         let mut world = world();
-        world.relations.insert("main.t.bad".to_owned(), Relation::Table { place: "mem:people".to_owned(), rules });
+        world
+            .relations
+            .insert("main.t.bad".to_owned(), Relation::Table { place: "mem:people".to_owned(), rules });
         assert!(with(world, "SELECT id FROM bad", &[]).await.is_err());
     }
     // NULL hides as false does.
     let mut world = world();
     let unknown = call(function("f", &[("x", "STRING")], "BOOLEAN", "x = 'hush'"), &["secret"]);
     let rules = Rules { row_filter: Some(unknown), masks: BTreeMap::new() };
-    world.relations.insert("main.t.some".to_owned(), Relation::Table { place: "mem:people".to_owned(), rules });
+    world
+        .relations
+        .insert("main.t.some".to_owned(), Relation::Table { place: "mem:people".to_owned(), rules });
     assert_eq!(with(world, "SELECT id FROM some", &[]).await.unwrap(), ["3"]);
 }

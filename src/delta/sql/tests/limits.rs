@@ -13,7 +13,7 @@ async fn run(engine: &Engine, text: &str, limits: QueryLimits) -> Result<Vec<Str
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heavy_query_is_bounded_and_others_are_answered() {
     let engine = engine();
-    let heavy = format!("SELECT count(*) FROM {SERIES} a, {SERIES} b, {SERIES} c WHERE a.n + b.n + c.n < 0");
+    let heavy = format!("SELECT count(*) FROM {SERIES} a, {SERIES} b WHERE a.n + b.n < 0");
     let heavy: Vec<_> = (0..4)
         .map(|_| {
             let (engine, heavy) = (engine.clone(), heavy.clone());
@@ -21,11 +21,15 @@ async fn a_heavy_query_is_bounded_and_others_are_answered() {
         })
         .collect();
     for _ in 0..3 {
-        let beside = tokio::time::timeout(Duration::from_secs(60), run(&engine, "SELECT count(*) FROM open", limits_of(60)));
+        let beside = tokio::time::timeout(
+            Duration::from_secs(60),
+            run(&engine, "SELECT count(*) FROM open", limits_of(60)),
+        );
         assert_eq!(beside.await.unwrap().unwrap(), ["4"]);
     }
     for heavy in heavy {
-        assert!(matches!(heavy.await.unwrap(), Err(SqlError::Exhausted(_))));
+        let Err(SqlError::Exhausted(why)) = heavy.await.unwrap() else { panic!("it ended") };
+        assert!(why.contains("longer"), "{why}");
     }
 }
 
@@ -38,7 +42,10 @@ async fn memory_is_bounded_per_statement_and_given_back() {
     let grouped = format!("SELECT n, count(*) FROM {SERIES} GROUP BY n");
     assert!(matches!(run(&engine, &grouped, small).await, Err(SqlError::Exhausted(_))));
     // What it took is there for the next.
-    assert_eq!(run(&engine, &format!("SELECT count(*) FROM ({grouped})"), limits_of(60)).await.unwrap(), ["100000"]);
+    assert_eq!(
+        run(&engine, &format!("SELECT count(*) FROM ({grouped})"), limits_of(60)).await.unwrap(),
+        ["100000"]
+    );
     for _ in 0..100 {
         if engine.memory_in_use() == 0 {
             return;
@@ -70,7 +77,10 @@ async fn functions_that_make_much_of_little_are_bounded() {
         let error = ask(&doubling(join)).await.unwrap_err();
         assert!(matches!(error, SqlError::Exhausted(_)), "{join}: {error}");
     }
-    assert_eq!(said("SELECT repeat('ab', 3), lpad('7', 3, '0'), replace('aXa', 'X', '--')").await, "ababab|007|a--a");
+    assert_eq!(
+        said("SELECT repeat('ab', 3), lpad('7', 3, '0'), replace('aXa', 'X', '--')").await,
+        "ababab|007|a--a"
+    );
 }
 
 #[tokio::test]
@@ -81,9 +91,22 @@ async fn names_that_double_one_another_are_too_many() {
     }
     text.push_str(" SELECT * FROM c29");
     assert!(ask(&text).await.unwrap_err().to_string().contains("too complex"));
+    // Views do so, too.
+    let mut views = world();
+    for n in 0..14 {
+        let definition = format!("SELECT a.id FROM main.t.d{} a, main.t.d{} b", n + 1, n + 1);
+        views.relations.insert(format!("main.t.d{n}"), Relation::View { definition });
+    }
+    views
+        .relations
+        .insert("main.t.d14".to_owned(), Relation::View { definition: "SELECT 1 AS id".to_owned() });
+    assert!(with(views, "SELECT * FROM d0", &[]).await.unwrap_err().to_string().contains("too complex"));
     let union = vec!["SELECT 1"; 10_000].join(" UNION ALL ");
     assert!(ask(&union).await.unwrap_err().to_string().contains("too complex"));
-    let joins = format!("SELECT 1 FROM open {}", (0..200).map(|n| format!("JOIN open o{n} USING (id) ")).collect::<String>());
+    let joins = format!(
+        "SELECT 1 FROM open {}",
+        (0..200).map(|n| format!("JOIN open o{n} USING (id) ")).collect::<String>()
+    );
     assert!(ask(&joins).await.unwrap_err().to_string().contains("too complex"));
     let calls = format!("SELECT {}1{}", "main.t.many(".repeat(30), ")".repeat(30));
     let mut world = world();
@@ -117,11 +140,11 @@ async fn depth_does_not_overflow_the_stack() {
         format!("SELECT {}", "f(".repeat(60)),
     ];
     for text in deep {
-        eprintln!("{}", text.chars().take(60).collect::<String>());
         // An answer or an error, but an answer.
         let _ = ask(&text).await;
     }
-    let flat = format!("SELECT 1 IN ({})", (0..100_000).map(|n| (-n).to_string()).collect::<Vec<_>>().join(","));
+    let flat =
+        format!("SELECT 1 IN ({})", (0..100_000).map(|n| (-n).to_string()).collect::<Vec<_>>().join(","));
     assert_eq!(said(&flat).await, "false");
     let chain = format!("SELECT id FROM open WHERE {} ORDER BY id", vec!["id = 1"; 250].join(" OR "));
     assert_eq!(said(&chain).await, "1");
@@ -131,10 +154,70 @@ async fn depth_does_not_overflow_the_stack() {
 #[test]
 fn no_text_breaks_the_reader() {
     const WORDS: &[&str] = &[
-        "SELECT", "FROM", "WHERE", "(", ")", "*", ",", "'", "\"", "`", ";", "--", "/*", "*/", "a", "main.t.open", "1", "WITH",
-        "AS", "JOIN", "ON", ":", ":x", "$", "[", "]", "GRANT", "CREATE", "TABLE", "VIEW", "FUNCTION", "RETURN", "ALTER", "SET",
-        "MASK", "ROW", "FILTER", "SHOW", "DESCRIBE", "DROP", "EXPLAIN", "é", "\0", "\\", "->", "::", "INTERVAL", "CASE", "END",
-        "UNION", "VALUES", "INSERT", "INTO", "LATERAL", "OVER", "IN", "BETWEEN", "AND", "NOT", "TO", "OF", "COMMENT", "{", "}",
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "(",
+        ")",
+        "*",
+        ",",
+        "'",
+        "\"",
+        "`",
+        ";",
+        "--",
+        "/*",
+        "*/",
+        "a",
+        "main.t.open",
+        "1",
+        "WITH",
+        "AS",
+        "JOIN",
+        "ON",
+        ":",
+        ":x",
+        "$",
+        "[",
+        "]",
+        "GRANT",
+        "CREATE",
+        "TABLE",
+        "VIEW",
+        "FUNCTION",
+        "RETURN",
+        "ALTER",
+        "SET",
+        "MASK",
+        "ROW",
+        "FILTER",
+        "SHOW",
+        "DESCRIBE",
+        "DROP",
+        "EXPLAIN",
+        "é",
+        "\0",
+        "\\",
+        "->",
+        "::",
+        "INTERVAL",
+        "CASE",
+        "END",
+        "UNION",
+        "VALUES",
+        "INSERT",
+        "INTO",
+        "LATERAL",
+        "OVER",
+        "IN",
+        "BETWEEN",
+        "AND",
+        "NOT",
+        "TO",
+        "OF",
+        "COMMENT",
+        "{",
+        "}",
     ];
     // A small generator of its own, so that a failure can be run again.
     let mut seed = 0x2545_f491_4f6c_dd1du64;
@@ -158,7 +241,9 @@ fn no_text_breaks_the_reader() {
 #[tokio::test]
 async fn answers_are_cut_off_and_say_so() {
     let engine = engine();
-    let Statement::Query(query) = parse("SELECT id FROM open ORDER BY id").unwrap() else { panic!("a query") };
+    let Statement::Query(query) = parse("SELECT id FROM open ORDER BY id").unwrap() else {
+        panic!("a query")
+    };
     let defaults = Defaults { catalog: Some("main".to_owned()), schema: Some("t".to_owned()) };
     for (rows, bytes, wanted, cut) in [
         (Some(3), None, 3, true),
@@ -179,9 +264,10 @@ async fn answers_are_cut_off_and_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_the_rows_ends_the_query() {
     let engine = engine();
-    let text = format!("SELECT a.n FROM {SERIES} a, {SERIES} b, {SERIES} c");
+    let text = format!("SELECT a.n FROM {SERIES} a, {SERIES} b");
     let Statement::Query(query) = parse(&text).unwrap() else { panic!("a query") };
-    let mut rows = engine.run(&query, &[], &Defaults::default(), Arc::new(world()), &limits_of(600)).await.unwrap();
+    let mut rows =
+        engine.run(&query, &[], &Defaults::default(), Arc::new(world()), &limits_of(600)).await.unwrap();
     rows.batches.next().await.unwrap().unwrap();
     drop(rows);
     for _ in 0..200 {
