@@ -6,6 +6,7 @@ pub mod owners;
 mod policy_feed;
 pub mod roots;
 mod shadow;
+pub mod statements;
 pub mod strangers;
 pub mod subjects;
 #[cfg(test)]
@@ -85,6 +86,8 @@ pub struct App {
     pub metrics: Metrics,
     pub backend: backend::Shared,
     pub lake: Lake,
+    /// SQL that runs here, and its results.
+    pub statements: statements::Statements,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     /// Refusals of callers that nobody knows.
@@ -135,6 +138,7 @@ impl App {
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
+            statements: statements::Statements::new(&config.lake, records.replica()),
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

@@ -14,7 +14,7 @@ use crate::clock::UnixMillis;
 use crate::keys::Ring;
 use crate::seal::NotOurs;
 use crate::store::Purpose;
-use crate::wire::{Head, Malformed, Method};
+use crate::wire::{Head, Malformed, Method, Query};
 
 /// The header that carries the seal.
 pub(super) const HEADER: &str = "x-tracegate-signature";
@@ -64,12 +64,51 @@ impl SignedCaller {
 
 /// Signs `method` of `target` (path and query as they will be sent) for a caller.
 pub(super) fn sign(app: &App, caller: &Caller, method: Method, target: &str) -> Result<String, Refusal> {
-    let sealed = seal(&app.keys.ring(Purpose::Sealing), caller, method, target, app.clock.now());
+    sign_until(app, caller, method, target, i64::MAX)
+}
+
+/// As [`sign`], ending at a time that the client chose, if that is sooner.
+pub(super) fn sign_until(
+    app: &App,
+    caller: &Caller,
+    method: Method,
+    target: &str,
+    until: i64,
+) -> Result<String, Refusal> {
+    let now = app.clock.now();
+    let expires_at = until.min(now.0 + LIFETIME_MS);
+    let sealed = seal(&app.keys.ring(Purpose::Sealing), caller, method, target, now, expires_at);
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
+}
+
+/// A path, and until when, as a link that a client fetches without any header of its own.
+pub(super) fn link(app: &App, caller: &Caller, path: &str, until: i64) -> Result<String, Refusal> {
+    let seal = sign_until(app, caller, Method::Get, &linked(path), until)?;
+    let mut query = Query::parse("")?;
+    query.set(HEADER, &seal);
+    Ok(format!("{path}?{}", query.to_encoded()))
+}
+
+/// What a link's seal is bound to. One that is meant for a header is none for a link.
+fn linked(path: &str) -> String {
+    format!("link {path}")
 }
 
 /// The caller that a request is signed for; nothing if it is not signed.
 pub(super) async fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> {
+    if let Some(seal) = head.query.one(HEADER)? {
+        if head.headers.get("authorization").is_some() {
+            let problem = "is in the link already: send no `Authorization` with it";
+            return Err(Malformed::new("header `authorization`", problem).into());
+        }
+        if head.query.pairs().len() != 1 {
+            return Err(Malformed::new("query", "holds more than the link had").into());
+        }
+        let ring = app.keys.ring_for(Purpose::Sealing, seal).await;
+        let target = linked(&head.path.to_encoded());
+        let opened = open(&ring, seal, head.method, &target, app.clock.now());
+        return opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the link {problem}")));
+    }
     let Some(signature) = head.headers.one(HEADER)? else { return Ok(None) };
     if head.headers.get("authorization").is_some() {
         let problem = format!("comes with `{HEADER}`: send one of them");
@@ -89,8 +128,9 @@ pub(super) fn seal(
     method: Method,
     target: &str,
     now: UnixMillis,
+    expires_at: i64,
 ) -> Result<String, NotOurs> {
-    let signed = Signed { caller: SignedCaller::of(caller), expires_at: now.0 + LIFETIME_MS };
+    let signed = Signed { caller: SignedCaller::of(caller), expires_at };
     ring.seal(now, &context(method, target), &serde_json::to_vec(&signed).map_err(|_| NotOurs)?)
 }
 
@@ -105,7 +145,7 @@ pub(super) fn open(
     let content = ring.open(&context(method, target), signature).map_err(|_| FOREIGN)?;
     let signed: Signed = serde_json::from_slice(&content).map_err(|_| FOREIGN)?;
     if signed.expires_at <= now.0 {
-        return Err("has expired; begin the upload again");
+        return Err("has expired; ask for another one");
     }
     Ok(signed.caller.into_caller())
 }
@@ -125,7 +165,8 @@ mod tests {
         let caller =
             Caller::new(Principal::user("ann").unwrap(), vec![Principal::group("staff").unwrap()], proof);
         let target = "/api/tracegate/v1/multipart/1/a?upload_id=u&part_number=1";
-        let signature = seal(&ring, &caller, Method::Put, target, UnixMillis(1_000)).unwrap();
+        let signature =
+            seal(&ring, &caller, Method::Put, target, UnixMillis(1_000), 1_000 + LIFETIME_MS).unwrap();
         let open = |method, target: &str, now| open(&ring, &signature, method, target, UnixMillis(now));
         let opened = open(Method::Put, target, 1_000 + LIFETIME_MS - 1).unwrap();
         assert_eq!((opened.principal, opened.asserted_groups), (caller.principal, caller.asserted_groups));

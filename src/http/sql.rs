@@ -1,16 +1,33 @@
-//! SQL (being built).
+//! SQL over HTTP: the Statement Execution API and the one warehouse that it runs on, as databricks-sdk calls them.
+
+mod answer;
+mod commands;
+mod failure;
+mod governor;
+mod result;
+mod statements;
+mod system;
+mod warehouses;
+
+pub(super) use governor::Governor;
+pub(super) use governor::function_of;
+
 use super::call::Call;
 use super::error::Refusal;
-use crate::lake::sql::Parameter;
-use crate::policy::Permit;
-use serde_json::{Map, Value};
+use super::trail::Trail;
+use crate::wire::Reply;
 
-pub(in crate::http) async fn rows(
-    _call: &Call<'_>,
-    _permit: &Permit,
-    _statement: &str,
-    _parameters: &[Parameter],
-    _most: u64,
-) -> Result<Vec<Map<String, Value>>, Refusal> {
-    Err(Refusal::Internal("not merged".to_owned()))
+pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
+    match call.operation.name.as_str() {
+        "sql.warehouse.list" => warehouses::list(call),
+        "sql.warehouse.get" => warehouses::get(call),
+        "sql.warehouse.start" => warehouses::start(call),
+        "sql.warehouse.stop" => warehouses::stop(call),
+        "sql.statement.execute" | "sql.statement.execute_slash" => statements::execute(call, trail).await,
+        "sql.statement.get" => statements::get(call, trail).await,
+        "sql.statement.chunk" => statements::chunk(call, trail).await,
+        "sql.statement.data" => statements::data(call, trail).await,
+        "sql.statement.cancel" => statements::cancel(call),
+        _ => Err(Refusal::UnknownEndpoint),
+    }
 }
