@@ -3,6 +3,7 @@
 mod access_tokens;
 mod enrolment;
 pub mod owners;
+pub mod payload;
 mod policy_feed;
 pub mod roots;
 mod shadow;
@@ -27,6 +28,7 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::lake::Lake;
 use crate::limits::Limits;
+use crate::objects::Volumes;
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -88,8 +90,11 @@ pub struct App {
     pub lake: Lake,
     /// SQL that runs here, and its results.
     pub statements: statements::Statements,
+    /// Where the files of volumes lie.
+    pub volumes: Volumes,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
+    pub payload_places: payload::PayloadPlaces,
     /// Refusals of callers that nobody knows.
     pub strangers: strangers::Strangers,
     /// Whose traces pass through.
@@ -99,6 +104,11 @@ pub struct App {
 }
 
 impl App {
+    /// Keeps tables quick to read, as long as the gateway runs.
+    pub async fn keep_tables_small(self: Arc<Self>) {
+        self.lake.keep_tables_small().await;
+    }
+
     /// Opens the state, loads the policy and makes ready to serve. The first administrator's token is
     /// returned when this start made one; it is shown nowhere else.
     pub async fn open(config: Config, metrics: Metrics) -> anyhow::Result<(Arc<Self>, Option<String>)> {
@@ -139,9 +149,14 @@ impl App {
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
             statements: statements::Statements::new(&config.lake, records.replica()),
+            volumes: Volumes::new(
+                config.lake.own_directory(&data_dir),
+                config.lake.external_directories.iter().map(std::path::PathBuf::from),
+            ),
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),
+            payload_places: payload::PayloadPlaces::default(),
             strangers: strangers::Strangers::default(),
             subjects: subjects::Subjects::new(
                 &config.audit.subject_keys,

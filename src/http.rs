@@ -7,6 +7,7 @@ mod changes;
 mod convert;
 mod edit;
 mod error;
+mod files;
 mod front;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;

@@ -15,22 +15,56 @@ use crate::policy::Permit;
 
 /// Bytes of rows that may wait for their commit, over all tables.
 const WAITING: usize = 256 * 1024 * 1024;
+/// How often small files of the tables that are in use are merged.
+const MAINTAINED_EVERY: std::time::Duration = std::time::Duration::from_secs(300);
 
 pub struct Lake {
     tables: tracegate_delta::Lake,
     engine: sql::Engine,
+    /// Below which the tables lie whose places we chose.
+    root: Option<Location>,
 }
 
 impl Lake {
     pub fn open(config: &LakeConfig, data_dir: &Path) -> Result<Self, LakeError> {
-        let root = config.root(data_dir).filter(Location::is_local);
+        let root = config.root(data_dir);
         let local = |location: &Location| location.as_str().trim_start_matches("file://").into();
-        let mut directories: Vec<std::path::PathBuf> = root.iter().map(local).collect();
+        let mut directories: Vec<std::path::PathBuf> =
+            root.iter().filter(|root| root.is_local()).map(local).collect();
         directories.extend(config.external_directories.iter().map(std::path::PathBuf::from));
         let settings = tracegate_delta::LakeSettings { directories, waiting_bytes: WAITING };
         let tables = tracegate_delta::Lake::new(settings)?;
         let engine = sql::Engine::new(tables.clone(), config.query_memory_bytes)?;
-        Ok(Self { tables, engine })
+        Ok(Self { tables, engine, root })
+    }
+
+    /// Merges small files of the tables that this process writes and reads, again and again. It shows and changes
+    /// nothing of what is in them. A round that fails, or that others' writes get in the way of, is followed by the next.
+    pub async fn keep_tables_small(&self) {
+        loop {
+            tokio::time::sleep(MAINTAINED_EVERY).await;
+            for place in self.tables.used() {
+                // What lies where somebody else chose is kept by whoever keeps it.
+                let location = Location::kept(place.clone());
+                if !self.root.as_ref().is_some_and(|root| location.lies_in(root)) {
+                    continue;
+                }
+                match self.tables.maintain(&place).await {
+                    Ok(done) if done.files_after < done.files_before || done.files_vacuumed > 0 => {
+                        tracing::info!(
+                            place,
+                            before = done.files_before,
+                            after = done.files_after,
+                            removed = done.files_vacuumed,
+                            "the files of a table were merged"
+                        );
+                    }
+                    Ok(_) => {}
+                    Err(LakeError::NoTable(_)) => self.tables.forget(&place),
+                    Err(error) => tracing::warn!(place, %error, "a table was not maintained"),
+                }
+            }
+        }
     }
 
     /// Makes a table for an object of the catalog.

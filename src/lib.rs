@@ -23,6 +23,7 @@ pub mod lake;
 #[cfg(test)]
 mod layers;
 pub mod limits;
+pub mod objects;
 pub mod policy;
 pub mod seal;
 pub mod secret;

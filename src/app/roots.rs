@@ -95,7 +95,9 @@ impl ArtifactRoots {
         loop {
             let (page, next) = backend.experiments(token.as_deref()).await?;
             for facts in page {
-                if let Some(root) =
+                if let Some(root) = super::payload::root_in_volume(&facts.artifact_location) {
+                    fresh.add(in_volume(&root), &facts.id);
+                } else if let Some(root) =
                     proxied_path(&facts.artifact_location).and_then(|path| segments(&path).ok())
                 {
                     fresh.add(root, &facts.id);
@@ -131,6 +133,11 @@ pub fn proxied_path(location: &str) -> Option<String> {
         None => rest,
     };
     Some(path.trim_matches('/').to_owned())
+}
+
+/// The segments of a root in a volume: the first is one that no path under the artifact proxy can have.
+pub fn in_volume(root: &str) -> Vec<String> {
+    std::iter::once("\0").chain(root.split('/')).map(str::to_owned).collect()
 }
 
 /// The segments of an artifact path; anything with a second reading is refused.

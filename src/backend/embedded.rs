@@ -21,7 +21,6 @@ mod logged_models;
 mod lookup;
 mod many;
 mod names;
-mod objects;
 mod otlp;
 mod pages;
 mod pairs;
@@ -51,7 +50,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::objects::Objects;
 use self::problem::Problem;
 use self::request::Request;
 use self::traces::retention::Retention;
@@ -61,6 +59,7 @@ use crate::access::{ExperimentId, TraceId};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::database::{Database, Dialect, OpenError, Place, Schema};
+use crate::objects::Objects;
 use crate::policy::Permit;
 use crate::wire::Reply;
 

@@ -141,7 +141,7 @@ fn validate(target: Target, source: &Source, id: &str) -> Result<(), Malformed> 
         Target::LoggedModel => check(LoggedModelId::parse(id).map(drop)),
         _ => {
             let most = match target {
-                Target::Artifact | Target::ModelSource | Target::PromptUri => 4_096,
+                Target::Artifact | Target::File | Target::ModelSource | Target::PromptUri => 4_096,
                 _ => 500,
             };
             if id.is_empty() || id.chars().count() > most || id.chars().any(char::is_control) {

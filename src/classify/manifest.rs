@@ -54,6 +54,8 @@ pub enum Target {
     PromptJob,
     /// A path under the artifact proxy.
     Artifact,
+    /// A path of the Files API: in a volume, or among the artifacts of an experiment.
+    File,
     RegisteredModel,
     /// The artifact URI a model version is made from.
     ModelSource,
@@ -62,7 +64,7 @@ pub enum Target {
 }
 
 impl Target {
-    const NAMES: [(&'static str, Self); 15] = [
+    const NAMES: [(&'static str, Self); 16] = [
         ("workspace", Self::Workspace),
         ("experiment", Self::Experiment),
         ("experiment_name", Self::ExperimentName),
@@ -75,6 +77,7 @@ impl Target {
         ("review_queue", Self::ReviewQueue),
         ("prompt_job", Self::PromptJob),
         ("artifact", Self::Artifact),
+        ("file", Self::File),
         ("registered_model", Self::RegisteredModel),
         ("model_source", Self::ModelSource),
         ("prompt_uri", Self::PromptUri),

@@ -94,6 +94,12 @@ impl LakeConfig {
         }
     }
 
+    /// The directory of this machine in which that is, if it is one.
+    pub fn own_directory(&self, data_dir: &Path) -> Option<std::path::PathBuf> {
+        let root = self.root(data_dir)?;
+        Some(std::path::PathBuf::from(root.as_str().strip_prefix("file://")?))
+    }
+
     /// Whether an external location may lie here, as far as this machine's files go.
     pub fn may_be_external(&self, location: &Location, data_dir: &Path) -> bool {
         let own = std::path::absolute(data_dir).ok().and_then(|directory| Location::of_directory(&directory));

@@ -43,6 +43,8 @@ pub(super) struct Call<'a> {
     pub reads_back: bool,
     /// Room for the traces that this call starts, where their number is limited.
     pub reserved: Vec<Reservation>,
+    /// Where the file is that a call of the Files API names.
+    pub place: Option<super::files::Place>,
     /// Securables and privileges that the caller lacks and shadow mode let the answer show.
     pub widened: RefCell<BTreeSet<(String, String)>>,
 }

@@ -78,7 +78,7 @@ pub(crate) fn sealed(data: &[u8]) {
     let ring = Ring::of(Purpose::Sealing, [7; 32]);
     let proof = Proof { scheme: Scheme::Token, credential: "tok_1".to_owned() };
     let caller = Caller::new(Principal::user("ann").unwrap(), Vec::new(), proof);
-    let signature = signed::seal(&ring, &caller, Method::Put, &context, UnixMillis(0)).unwrap();
+    let signature = signed::seal(&ring, &caller, Method::Put, &context, UnixMillis(0), 3_600_000).unwrap();
     let open = |method, target: &str, now| signed::open(&ring, &signature, method, target, UnixMillis(now));
     assert_eq!(open(Method::Put, &context, 0).unwrap().principal, caller.principal);
     assert_eq!(open(Method::Put, &other, 0).is_ok(), other == context);

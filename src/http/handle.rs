@@ -8,7 +8,7 @@ mod assessments;
 mod experiments;
 mod graphql;
 mod models;
-mod multipart;
+pub(super) mod multipart;
 mod otlp;
 mod runs;
 mod search;
@@ -202,6 +202,11 @@ pub(super) fn made_room(call: &Call<'_>) {
             call.app.limits.made_room(&experiment);
         }
     }
+}
+
+/// Refuses an export in which a root span would set what clients may not.
+pub(super) fn refuse_reserved_spans(call: &Call<'_>, export: &[u8], trace: &TraceId) -> Result<(), Refusal> {
+    otlp::refuse_reserved(call, export, trace)
 }
 
 /// Gives claims back that this call made and the backend definitely refused.

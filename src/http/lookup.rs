@@ -91,6 +91,7 @@ impl Call<'_> {
             }
             Target::PromptJob => self.demand_owned(privilege, Owned::PromptJob, "job", id).await?,
             Target::Artifact => self.demand_artifact(privilege, id).await?,
+            Target::File => super::files::demand(self, privilege, id).await?,
             Target::RegisteredModel => self.demand_model(privilege, id)?,
             Target::ModelSource => self.demand_model_source(id).await?,
             Target::PromptUri => self.demand_model(privilege, prompt_name(id)?)?,

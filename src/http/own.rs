@@ -55,6 +55,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         "catalog" => return super::catalog::answer(call, trail).await,
         "sql" => return super::sql::answer(call, trail).await,
+        "files" => return super::files::answer(call, trail).await,
         "tracing" => return super::tracing::answer(call, trail).await,
         _ => {}
     }
@@ -177,7 +178,9 @@ impl Open<'_> {
 
 /// What a caller with scopes may ask of Tracegate itself: who it is, and why it was refused.
 pub(super) fn is_for_scoped(operation: &str) -> bool {
+    // What a call of the Files API needs is decided within the scopes.
     matches!(operation, "tracegate.whoami" | "tracegate.explain" | "scim.me")
+        || operation.starts_with("files.")
 }
 
 /// What may be asked of Tracegate itself on behalf of somebody: who it is and why it was refused, and what

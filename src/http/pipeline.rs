@@ -11,7 +11,7 @@ use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
-use super::{browser, changes, convert, handle, health, limited, oauth, on_behalf, own, signed};
+use super::{browser, changes, convert, files, handle, health, limited, oauth, on_behalf, own, signed};
 use crate::access::{Caller, Durability, Outcome, Sight};
 use crate::app::{App, strangers};
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
@@ -285,8 +285,10 @@ async fn run(
     if let Some(entered) = app.enroll(&app.policy.view()?, caller).await? {
         changes::settle(app, trail, entered).await?;
     }
+    // What has a path of the Files API reads it by itself.
+    let by_path = !operation.name.starts_with("files.");
     for key in ["path", "artifact_path", "artifact_file_path", "artifact_directory_path"] {
-        if let Some(path) = head.query.one(key)? {
+        if by_path && let Some(path) = head.query.one(key)? {
             crate::app::roots::segments(path)?;
         }
     }
@@ -313,6 +315,7 @@ async fn run(
         marks: Vec::new(),
         reads_back: false,
         reserved: Vec::new(),
+        place: None,
         widened: Default::default(),
     };
     trail.question(own::question(&call));
@@ -320,6 +323,7 @@ async fn run(
         call.resolve(named).await?;
     }
     let mut after = handle::prepare(&mut call).await?;
+    files::payload::demand_volumes(&mut call).await?;
     trail.traces(&call.trace_ids);
     if call.reads_back {
         trail.sees(Sight::Read);
@@ -336,7 +340,13 @@ async fn run(
     if operation.mutates {
         trail.begin(Durability::Synced).await?;
     }
-    let reply = call.forward(permit).await?;
+    let reply = match files::payload::from_volume(&mut call).await? {
+        Some(reply) => reply,
+        None => {
+            let reply = call.forward(permit).await?;
+            files::payload::if_absent(&mut call, reply).await?
+        }
+    };
     if (400..500).contains(&reply.status) {
         call.reserved.drain(..).for_each(Reservation::cancel);
         handle::unclaim(&call, claimed).await?;
@@ -347,7 +357,8 @@ async fn run(
             app.subjects.learn(trace, [(key.as_str(), value.as_str())]);
         }
     }
-    let mut released = handle::finish(after, &mut call, trail, reply).await?;
+    let released = handle::finish(after, &mut call, trail, reply).await?;
+    let mut released = files::in_the_clients_words(&call, released).await?;
     trail.shadowed(call.widened());
     if !operation.mutates {
         trail.answered(released.status);

@@ -64,6 +64,7 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(Arc::clone(&app).keep_telling_of_shadows()),
         tokio::spawn(Arc::clone(&app).keep_count_of_strangers()),
         tokio::spawn(Arc::clone(&app).forget_old_access_tokens()),
+        tokio::spawn(Arc::clone(&app).keep_tables_small()),
         tokio::spawn(front.keep_certificate_fresh()),
         tokio::spawn(Arc::clone(&app.keys).keep_fresh()),
     ];

@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use self::download::Found;
 pub(super) use self::path::{location, safe};
 use super::EmbeddedShared;
-use super::objects::Entry;
 use super::problem::{Code, Problem};
 use super::reply;
 use super::request::Request;
+use crate::objects::Entry;
 use crate::wire::{Body, Headers, Reply};
 
 pub(super) async fn answer(store: &Arc<EmbeddedShared>, request: Request) -> Result<Reply, Problem> {

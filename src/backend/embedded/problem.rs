@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::reply;
+use crate::objects::{ObjectsError, ObjectsFault};
 use crate::wire::Reply;
 
 /// MLflow's error codes, as far as this store gives them.
@@ -118,6 +119,20 @@ impl Problem {
             reply.headers.set("retry-after", "1");
         }
         reply
+    }
+}
+
+impl From<ObjectsError> for Problem {
+    fn from(error: ObjectsError) -> Self {
+        let code = match error.fault {
+            ObjectsFault::Path => Code::InvalidParameterValue,
+            ObjectsFault::BrokenOff | ObjectsFault::NotEmpty => Code::BadRequest,
+            ObjectsFault::Exists => Code::ResourceAlreadyExists,
+            ObjectsFault::Unavailable => Code::TemporarilyUnavailable,
+            ObjectsFault::NotOffered => Code::NotImplemented,
+            ObjectsFault::Internal => Code::Internal,
+        };
+        Self::new(code, error.message)
     }
 }
 

@@ -56,8 +56,8 @@ fn the_manifest_covers_what_mlflow_serves_and_nothing_else() {
 }
 
 /// What Tracegate answers itself, by the first word of its name.
-const ANSWERED: [&str; 7] =
-    ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth", "catalog"];
+const ANSWERED: [&str; 8] =
+    ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth", "catalog", "files"];
 
 /// Whether it is a path of ours, which no MLflow server has.
 fn of_tracegate(operation: &Operation) -> bool {
@@ -188,6 +188,9 @@ fn whatever_is_no_get_changes_something_unless_it_says_that_it_reads() {
             "experiment.search_datasets",
             "experiment.search_datasets_ui",
             "run.search",
+            "files.url_download",
+            "files.run_url_read",
+            "files.model_url_read",
             "logged_model.search",
             "model.latest_versions",
             "prompt_job.search",

@@ -5,13 +5,15 @@ use serde_json::Value;
 use super::super::call::Call;
 use super::super::edit;
 use super::super::error::Refusal;
+use super::super::files;
 use super::super::lookup::Demand;
 use super::super::trail::Trail;
 use super::super::{changes, pages};
 use super::After;
 use crate::access::{Check, Effect, ExperimentId, NewGrant, Privilege, Securable};
 use crate::app::App;
-use crate::app::roots::{proxied_path, segments};
+use crate::app::payload::{PayloadPlace, root_in_volume};
+use crate::app::roots::{in_volume, proxied_path, segments};
 use crate::backend::BackendError;
 use crate::classify::reserved;
 use crate::wire::{Malformed, Reply};
@@ -37,6 +39,16 @@ pub(super) async fn create(call: &mut Call<'_>) -> Result<After, Refusal> {
 /// A root that a client asks for must be nobody else's, now and when the next experiment is numbered.
 async fn own_root(call: &mut Call<'_>, location: &str) -> Result<(), Refusal> {
     let refuse = |problem: &str| Refusal::Denied(format!("artifact_location `{location}` {problem}"));
+    if let Some(root) = root_in_volume(location) {
+        let PayloadPlace::Volume(named, _) = call.app.payload_place(location).await? else {
+            return Err(refuse("names no volume"));
+        };
+        files::demand_volume(call, Privilege::WriteVolume, &named).await?;
+        if call.app.roots.overlaps(call.app, call.backend, &in_volume(&root)).await? {
+            return Err(refuse("overlaps the artifacts of another experiment"));
+        }
+        return Ok(());
+    }
     let Some(path) = proxied_path(location) else {
         // Any other location is one that the server has credentials for and the caller may not.
         call.demands.push(Demand::on(Privilege::WorkspaceManage, Securable::workspace()));
@@ -61,7 +73,8 @@ pub(super) async fn created(call: &mut Call<'_>, trail: &Trail, reply: Reply) ->
     let id = ExperimentId::parse(id).map_err(|_| BackendError::BrokenOff)?;
     call.app.owners.experiment(call.app, call.backend, &id).await?;
     let sent = call.json.clone().unwrap_or_default();
-    if let Some(path) = edit::text(&sent, "artifact_location")?.and_then(proxied_path)
+    let root = |location: &str| root_in_volume(location).or_else(|| proxied_path(location));
+    if let Some(path) = edit::text(&sent, "artifact_location")?.and_then(root)
         && !call.app.store.put_artifact_root(&path, &id).await?
     {
         // Two were made at the same time: the second is left to administrators.

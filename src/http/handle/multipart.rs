@@ -54,7 +54,7 @@ pub(super) async fn offer(call: &mut Call<'_>, reply: Reply) -> Result<Reply, Re
 }
 
 /// The scheme and host by which the client reaches us.
-fn origin(call: &Call<'_>) -> Result<String, Refusal> {
+pub(in crate::http) fn origin(call: &Call<'_>) -> Result<String, Refusal> {
     if let Some(url) = &call.app.config.server.public_url {
         return Ok(url.trim_end_matches('/').to_owned());
     }

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
+use super::super::files;
 use super::super::limited::{self, Room};
 use super::super::trail::Trail;
 use super::{After, unclaim};
@@ -141,7 +142,7 @@ async fn settle(
     // Services that share a `traceparent` may write into the trace that the first of them started.
     call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
     let owner = Check::new(Privilege::TraceWrite, Securable::experiment(&claim.experiment));
-    if call.allows(owner)? {
+    if call.allows(owner)? && files::payload::allows(call, &claim.experiment, false).await? {
         return Ok(Settled::Shared);
     }
     Ok(Settled::Refused(format!(
@@ -163,6 +164,24 @@ pub(super) fn partial(
     reply.headers.remove("content-length");
     reply.body = Body::memory(otlp::partial_success(&media.content_type, rejected, message));
     Ok(reply)
+}
+
+/// Refuses an export in JSON that is not of one trace alone, or would set reserved tags.
+pub(super) fn refuse_reserved(call: &Call<'_>, export: &[u8], trace: &TraceId) -> Result<(), Refusal> {
+    let body = ReplayBody::memory(export.to_vec());
+    let keys = call.app.subjects.keys().to_vec();
+    let export = otlp::read_marked_export(&body, "application/json", None, limits(call), &keys)?;
+    for spans in &export.traces {
+        if spans.trace != *trace {
+            return Err(Refusal::Denied(format!("the spans are not all of trace `{trace}`")));
+        }
+        if let Some(key) = &spans.reserved {
+            return Err(Refusal::Denied(format!(
+                "trace `{trace}`: span attribute `{key}` would set a reserved tag"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// How the body is written.

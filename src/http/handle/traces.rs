@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::super::call::Call;
 use super::super::edit;
 use super::super::error::Refusal;
+use super::super::files;
 use super::super::pages;
 use super::super::trail::Trail;
 use super::{After, whole_page};
@@ -52,9 +53,28 @@ pub(super) async fn search(call: &mut Call<'_>) -> Result<After, Refusal> {
     if experiments.is_empty() {
         return Err(Malformed::new("locations", "must name at least one experiment").into());
     }
-    for experiment in experiments {
+    for experiment in experiments.clone() {
         if !call.allows(Check::new(Privilege::TraceRead, Securable::experiment(&experiment)))? {
             mask.listed_only.push(experiment);
+        }
+    }
+    let payload_is_hidden = async |call: &Call<'_>| -> Result<Option<ExperimentId>, Refusal> {
+        for experiment in &experiments {
+            if !files::payload::allows(call, experiment, true).await? {
+                return Ok(Some(experiment.clone()));
+            }
+        }
+        Ok(None)
+    };
+    if let Some(experiment) = payload_is_hidden(call).await? {
+        let (filter, order) = asked(call)?;
+        let mut keys = trace_filter::keys_of_filter(&filter)?;
+        keys.extend(trace_filter::keys_of_order_by(&order)?);
+        if let Some(key) = keys.iter().find(|key| key.starts_with("span.")) {
+            return Err(Refusal::Denied(format!(
+                "`{key}` cannot be searched by without reading the volume in which the payload of experiment \
+                 `{experiment}` lies"
+            )));
         }
     }
     if let Some(first) = mask.listed_only.first() {

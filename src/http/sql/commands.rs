@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
+use super::failure;
 use super::statements::{Asked, planned};
-use super::{failure, governor};
 use crate::access::{Check, Privilege, Securable, SecurableKind};
 use crate::app::statements::{Failure, Rows, Witness};
 use crate::http::call::Call;
@@ -17,10 +17,10 @@ use crate::http::trail::Trail;
 use crate::lake::arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use crate::lake::arrow::compute::{cast, concat_batches};
 use crate::lake::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use crate::lake::sql::{Command, Defaults, Name, Query, SqlError, TableName};
+use crate::lake::sql::{Command, Defaults, Name, Query, SqlError};
 use crate::policy::{Permit, Requirement};
 use crate::store::{CatalogObject, Detail};
-use crate::wire::{Body, Malformed, Query as UrlQuery, Reply};
+use crate::wire::{Body, Query as UrlQuery, Reply};
 
 /// Why a command was not done.
 pub(super) enum Stopped {

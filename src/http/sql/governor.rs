@@ -70,7 +70,7 @@ impl Governor {
                 )));
             }
         }
-        match witness.members.iter().find(|(group, was)| self.is_member(group) != **was) {
+        match witness.members.iter().find(|(group, was)| sql::Governor::is_member(self, group) != **was) {
             Some(_) => Err(Refused::Denied("groups were changed since the statement ran".to_owned())),
             None => Ok(()),
         }
@@ -102,6 +102,13 @@ impl Governor {
         Err(Refused::Unavailable(
             "policy was changed while the statement was planned; run it again".to_owned(),
         ))
+    }
+
+    fn touch(&self, touched: Touched) {
+        let mut noted = self.noted.lock();
+        if !noted.touched.contains(&touched) {
+            noted.touched.push(touched);
+        }
     }
 
     async fn object(&self, kind: SecurableKind, name: &TableName) -> Result<Option<CatalogObject>, Refused> {
@@ -226,11 +233,7 @@ impl sql::Governor for Governor {
     async fn relation(&self, name: &TableName, through: &[TableName]) -> Result<Relation, Refused> {
         let meaning = self.meaning(name, through).await?;
         let touched = Touched { name: name.clone(), through: through.to_vec(), meaning: written(&meaning) };
-        let mut noted_now = self.noted.lock();
-        if !noted_now.touched.contains(&touched) {
-            noted_now.touched.push(touched);
-        }
-        drop(noted_now);
+        self.touch(touched);
         match meaning {
             Meaning::System(system) => Ok(Relation::Rows(system::rows(self, system).await?)),
             Meaning::Object(object, rules) => match (object.detail, object.location) {
@@ -274,7 +277,7 @@ fn written(meaning: &Meaning) -> String {
 }
 
 /// A function as the catalog holds it, if it is one SQL expression.
-pub(super) fn function_of(object: &CatalogObject) -> Option<Function> {
+pub(in crate::http) fn function_of(object: &CatalogObject) -> Option<Function> {
     let Detail::Function { definition } = &object.detail else { return None };
     let text = |key: &str| definition.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
     if definition.get("routine_body").is_some_and(|body| body != "SQL") {

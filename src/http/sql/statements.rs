@@ -33,7 +33,7 @@ const INLINE: usize = 25 << 20;
 const CHUNK_ROWS: usize = 10_000;
 const CHUNK_BYTES: usize = 8 << 20;
 /// Times that a statement is planned anew because policy was changed meanwhile.
-const ATTEMPTS: usize = 20;
+pub(super) const ATTEMPTS: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -86,6 +86,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The volume, or else the external location, that a location is or lies in.
+    pub async fn catalog_place_of(
+        &self,
+        location: &Location,
+    ) -> Result<Found<Option<Securable>>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        let version = version(&mut transaction).await?;
+        let row = sqlx::query(
+            "SELECT kind || ':' || full_name AS securable FROM catalog_objects \
+             WHERE kind IN ('volume', 'external_location') \
+             AND (location = $1 OR substr($1, 1, length(location) + 1) = location || '/') \
+             ORDER BY length(location) DESC, kind DESC LIMIT 1",
+        )
+        .bind(location.as_str())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.rollback().await?;
+        let found = row.as_ref().map(|row| rows::parsed(row, "securable")).transpose()?;
+        Ok(Found { version, found })
+    }
+}
+
 async fn version(transaction: &mut Transaction<'static, Any>) -> Result<i64, StoreError> {
     Ok(sqlx::query(VERSION).fetch_one(&mut **transaction).await?.try_get(0)?)
 }

@@ -1,15 +1,12 @@
 //! An artifact as an answer: whole, or the range of it that was asked for. Always as an attachment: no browser
 //! is to run what somebody has uploaded.
 
-use std::ops::Range;
-
-use sha2::{Digest as _, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::media_type;
 use crate::backend::embedded::EmbeddedShared;
-use crate::backend::embedded::objects::About;
 use crate::backend::embedded::problem::{Code, Problem};
+use crate::objects::{About, Asked, http_date, parse_range, tag};
 use crate::wire::{Body, Headers, Reply};
 
 pub(super) enum Found {
@@ -80,54 +77,6 @@ pub(super) async fn send(
     Ok(Reply { status, headers, body: Body::Stream { stream, length: Some(length) } })
 }
 
-/// What a `Range` header asks of a file of `size` bytes.
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Part(Range<u64>),
-    BehindTheEnd,
-    /// Several ranges, or something that is none: RFC 9110 lets a server answer with the whole file.
-    Whole,
-}
-
-fn parse_range(text: &str, size: u64) -> Asked {
-    let parsed = || {
-        let (unit, range) = text.split_once('=')?;
-        let (first, last) = range.trim().split_once('-')?;
-        if !unit.trim().eq_ignore_ascii_case("bytes") {
-            return None;
-        }
-        let number = |digits: &str| {
-            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok()).flatten()
-        };
-        Some(match (first, last) {
-            ("", suffix) => size.saturating_sub(number(suffix)?)..size,
-            (first, "") => number(first)?..size,
-            (first, last) => {
-                let (first, last) = (number(first)?, number(last)?);
-                if last < first {
-                    return None;
-                }
-                first..last.saturating_add(1).min(size)
-            }
-        })
-    };
-    match parsed() {
-        None => Asked::Whole,
-        Some(range) if range.start >= size || range.is_empty() => Asked::BehindTheEnd,
-        Some(range) => Asked::Part(range),
-    }
-}
-
-fn tag(about: &About) -> String {
-    let digest = Sha256::digest(format!("{}-{}", about.modified, about.size));
-    format!("\"{}\"", hex::encode(&digest[..16]))
-}
-
-fn http_date(milliseconds: i64) -> String {
-    let seconds = jiff::Timestamp::from_second(milliseconds.div_euclid(1000)).unwrap_or_default();
-    jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&seconds).unwrap_or_default()
-}
-
 /// RFC 6266: the name as it is if it is ASCII; else a name of the plain letters in it, and the real one encoded.
 fn attachment(name: &str) -> String {
     if name.is_ascii() {
@@ -157,30 +106,6 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ranges_are_cut_to_the_file() {
-        for (text, expected) in [
-            ("bytes=0-3", Asked::Part(0..4)),
-            ("bytes=2-", Asked::Part(2..10)),
-            ("bytes=2-99", Asked::Part(2..10)),
-            ("bytes=-3", Asked::Part(7..10)),
-            ("bytes=-99", Asked::Part(0..10)),
-            ("Bytes= 9-9", Asked::Part(9..10)),
-            ("bytes=0-18446744073709551615", Asked::Part(0..10)),
-            ("bytes=10-", Asked::BehindTheEnd),
-            ("bytes=-0", Asked::BehindTheEnd),
-            ("bytes=0-1,3-4", Asked::Whole),
-            ("bytes=4-3", Asked::Whole),
-            ("bytes=+1-2", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("lines=0-1", Asked::Whole),
-            ("junk", Asked::Whole),
-        ] {
-            assert_eq!(parse_range(text, 10), expected, "{text}");
-        }
-        assert_eq!(parse_range("bytes=0-", 0), Asked::BehindTheEnd);
-    }
 
     #[test]
     fn a_name_is_an_attachment_in_any_script() {

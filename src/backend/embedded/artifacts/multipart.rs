@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::path::below;
 use super::safe;
-use crate::backend::embedded::objects::SCRATCH;
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::{Request, integer, missing, wrong_type};
 use crate::backend::embedded::{EmbeddedShared, reply};
+use crate::objects::SCRATCH;
 use crate::wire::{Body, Headers, Reply};
 
 /// Parts that an upload may have, as with S3.
@@ -159,7 +159,7 @@ async fn forget(store: &EmbeddedShared, upload: String) -> Result<(), Problem> {
     // The row goes last: until then the parts can be found by it.
     store.objects.delete_below(&directory).await?;
     execute(store, "DELETE FROM artifact_uploads WHERE upload_id = $1", upload).await?;
-    store.objects.delete_below(&directory).await
+    Ok(store.objects.delete_below(&directory).await?)
 }
 
 async fn execute(store: &EmbeddedShared, statement: &'static str, upload: String) -> Result<(), Problem> {

@@ -7,7 +7,8 @@ use super::path::below;
 use super::{files, location, safe, send};
 use crate::backend::embedded::problem::Problem;
 use crate::backend::embedded::request::{Request, missing};
-use crate::backend::embedded::{EmbeddedShared, objects, reply};
+use crate::backend::embedded::{EmbeddedShared, reply};
+use crate::objects;
 use crate::wire::{Body, Headers, Reply};
 
 /// Largest file that the call for small files takes.

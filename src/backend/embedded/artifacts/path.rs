@@ -1,8 +1,8 @@
 //! Paths of artifacts as callers give them.
 
 use super::elsewhere;
-use crate::backend::embedded::objects;
 use crate::backend::embedded::problem::Problem;
+use crate::objects;
 
 /// A caller's path in the form in which objects have it, without needless slashes; refused if it could mean
 /// anything outside of what it is joined to.

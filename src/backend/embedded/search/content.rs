@@ -15,12 +15,12 @@ use tokio::sync::watch;
 
 use self::pieces::PIECES_OF_TRACE;
 use super::super::EmbeddedShared;
-use super::super::objects::Objects;
 use super::super::problem::Problem;
 use super::super::writer::Writer;
 use super::like::longest_literal;
 use super::spans::SpanFilter;
 use crate::database::{Database, OpenError};
+use crate::objects::Objects;
 
 /// With more candidates than this, most pages are full sooner if one looks at the newest traces.
 const MAX_CANDIDATES: i64 = 20_000;

@@ -8,9 +8,9 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::super::EmbeddedShared;
 use super::super::many;
-use super::super::objects::SCRATCH;
 use super::super::problem::Problem;
 use crate::clock::UnixMillis;
+use crate::objects::SCRATCH;
 
 /// A younger object may wait for its rows, in milliseconds.
 const YOUNG: i64 = 3_600_000;

@@ -7,11 +7,11 @@ use sqlx::{AnyConnection, Row as _};
 use tokio::sync::watch;
 
 use super::super::super::many;
-use super::super::super::objects::Objects;
 use super::super::super::problem::Problem;
 use super::super::super::writer::Writer;
 use super::pieces::{PIECES_OF_TRACE, Pieces};
 use crate::database::{Database, Dialect};
+use crate::objects::Objects;
 
 /// Traces that are indexed together.
 const BATCH: i64 = 200;

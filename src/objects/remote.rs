@@ -11,11 +11,11 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutPayload,
+    Error, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt as _, PutMode, PutPayload,
 };
 
-use super::{About, Entry, Incoming};
-use crate::backend::embedded::problem::{Code, Problem};
+use super::path::MARKER;
+use super::{About, Entry, Existing, Incoming, ObjectsError, ObjectsFault, exists};
 use crate::wire::BodyStream;
 
 /// Bytes of a part; also the size up to which an object is stored in one call.
@@ -24,7 +24,7 @@ const PART: u64 = 8 * 1024 * 1024;
 const MAX_PARTS: u64 = 9_000;
 
 #[derive(Clone)]
-pub(in crate::backend::embedded) struct Remote {
+pub struct Remote {
     store: Arc<dyn ObjectStore>,
     /// Empty, or with a `/` at its end.
     prefix: String,
@@ -50,15 +50,30 @@ impl Remote {
         Self { store, prefix }
     }
 
-    pub(super) async fn put(&self, path: &str, mut body: Incoming) -> Result<u64, Problem> {
+    pub(super) async fn put(
+        &self,
+        path: &str,
+        mut body: Incoming,
+        existing: Existing,
+    ) -> Result<u64, ObjectsError> {
         let key = self.key(path)?;
+        if existing == Existing::Keep && self.about(path).await?.is_some() {
+            return Err(exists(path));
+        }
         let part = PART.max(body.declared().unwrap_or_default() / MAX_PARTS);
-        let part = usize::try_from(part).map_err(Problem::internal)?;
+        let part = usize::try_from(part).map_err(ObjectsError::internal)?;
         let first = body.next(part).await?.unwrap_or_default();
         let Some(second) = body.next(part).await? else {
             let size = first.len() as u64;
-            self.store.put(&key, PutPayload::from_bytes(first)).await.map_err(failed)?;
-            return Ok(size);
+            let mode = match existing {
+                Existing::Replace => PutMode::Overwrite,
+                Existing::Keep => PutMode::Create,
+            };
+            return match self.store.put_opts(&key, PutPayload::from_bytes(first), mode.into()).await {
+                Ok(_) => Ok(size),
+                Err(Error::AlreadyExists { .. }) => Err(exists(path)),
+                Err(error) => Err(failed(error)),
+            };
         };
         let mut upload = Upload(Some(self.store.put_multipart(&key).await.map_err(failed)?));
         let mut size = first.len() as u64;
@@ -70,6 +85,10 @@ impl Remote {
             sent?;
             next = read?;
         }
+        // A bucket completes an upload in parts whatever is there; so it is asked again as late as can be.
+        if existing == Existing::Keep && self.about(path).await?.is_some() {
+            return Err(exists(path));
+        }
         upload.complete().await?;
         Ok(size)
     }
@@ -78,7 +97,7 @@ impl Remote {
         &self,
         path: &str,
         range: Option<Range<u64>>,
-    ) -> Result<Option<(u64, BodyStream)>, Problem> {
+    ) -> Result<Option<(u64, BodyStream)>, ObjectsError> {
         let key = self.key(path)?;
         let mut options = GetOptions::default();
         if let Some(range) = range {
@@ -98,7 +117,7 @@ impl Remote {
         Ok(Some((size, Box::pin(found.into_stream().map_err(io::Error::other)))))
     }
 
-    pub async fn about(&self, path: &str) -> Result<Option<About>, Problem> {
+    pub async fn about(&self, path: &str) -> Result<Option<About>, ObjectsError> {
         match self.store.head(&self.key(path)?).await {
             Err(Error::NotFound { .. }) => Ok(None),
             found => {
@@ -108,15 +127,44 @@ impl Remote {
         }
     }
 
-    pub async fn list(&self, path: &str) -> Result<Vec<Entry>, Problem> {
+    pub async fn list(&self, path: &str) -> Result<Option<Vec<Entry>>, ObjectsError> {
         let found = self.store.list_with_delimiter(Some(&self.key(path)?)).await.map_err(failed)?;
-        let directories = found.common_prefixes.into_iter().map(|path| (path, None));
-        let files = found.objects.into_iter().map(|object| (object.location, Some(object.size)));
-        let named = directories.chain(files);
-        Ok(named.filter_map(|(path, size)| Some(Entry { name: path.filename()?.to_owned(), size })).collect())
+        let there = path.is_empty() || !found.common_prefixes.is_empty() || !found.objects.is_empty();
+        let directories = found.common_prefixes.into_iter().map(|path| (path, None, None));
+        let files = found.objects.into_iter().map(|object| {
+            (object.location, Some(object.size), Some(object.last_modified.timestamp_millis()))
+        });
+        let named = directories.chain(files).filter_map(|(path, size, modified)| {
+            Some(Entry { name: path.filename()?.to_owned(), size, modified })
+        });
+        let shown = named.filter(|entry| entry.name != MARKER).collect();
+        Ok(there.then_some(shown))
     }
 
-    pub async fn delete(&self, path: &str) -> Result<bool, Problem> {
+    /// A bucket has no directories: an empty object marks one in which nothing lies yet.
+    pub async fn make(&self, path: &str) -> Result<(), ObjectsError> {
+        if self.list(path).await?.is_some() {
+            return Ok(());
+        }
+        let key = self.key(&format!("{path}/{MARKER}"))?;
+        self.store.put(&key, PutPayload::default()).await.map_err(failed)?;
+        Ok(())
+    }
+
+    pub async fn remove(&self, path: &str) -> Result<bool, ObjectsError> {
+        match self.list(path).await? {
+            None => Ok(false),
+            Some(entries) if !entries.is_empty() => {
+                Err(ObjectsError::new(ObjectsFault::NotEmpty, format!("'{path}' is not empty")))
+            }
+            Some(_) => {
+                self.delete(&format!("{path}/{MARKER}")).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<bool, ObjectsError> {
         // A bucket does not say whether there was something.
         if self.about(path).await?.is_none() {
             return Ok(false);
@@ -127,7 +175,7 @@ impl Remote {
         }
     }
 
-    pub async fn delete_below(&self, path: &str) -> Result<(), Problem> {
+    pub async fn delete_below(&self, path: &str) -> Result<(), ObjectsError> {
         let below = self.store.list(Some(&self.key(path)?)).map_ok(|object| object.location).boxed();
         let mut deleted = self.store.delete_stream(below);
         while let Some(one) = deleted.next().await {
@@ -139,9 +187,9 @@ impl Remote {
         Ok(())
     }
 
-    fn key(&self, path: &str) -> Result<Path, Problem> {
+    fn key(&self, path: &str) -> Result<Path, ObjectsError> {
         Path::parse(format!("{}{path}", self.prefix))
-            .map_err(|error| Problem::invalid(format!("Invalid artifact path: '{path}'. {error}")))
+            .map_err(|error| ObjectsError::path(format!("Invalid artifact path: '{path}'. {error}")))
     }
 }
 
@@ -150,12 +198,12 @@ impl Remote {
 struct Upload(Option<Box<dyn MultipartUpload>>);
 
 impl Upload {
-    async fn send(&mut self, piece: Bytes) -> Result<(), Problem> {
-        let Some(upload) = &mut self.0 else { return Err(Problem::internal("an upload has ended")) };
+    async fn send(&mut self, piece: Bytes) -> Result<(), ObjectsError> {
+        let Some(upload) = &mut self.0 else { return Err(ObjectsError::internal("an upload has ended")) };
         upload.put_part(PutPayload::from_bytes(piece)).await.map_err(failed)
     }
 
-    async fn complete(&mut self) -> Result<(), Problem> {
+    async fn complete(&mut self) -> Result<(), ObjectsError> {
         if let Some(upload) = &mut self.0 {
             upload.complete().await.map_err(failed)?;
             self.0 = None;
@@ -176,7 +224,7 @@ impl Drop for Upload {
     }
 }
 
-fn failed(error: Error) -> Problem {
+fn failed(error: Error) -> ObjectsError {
     tracing::error!(%error, "the artifact store failed");
-    Problem::new(Code::TemporarilyUnavailable, "the artifact store did not answer as it should; try again")
+    ObjectsError::new(ObjectsFault::Unavailable, "the artifact store did not answer as it should; try again")
 }

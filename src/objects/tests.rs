@@ -105,7 +105,7 @@ async fn an_upload_that_breaks_off_or_lies_leaves_nothing_behind() {
                     Err(_) => broken(),
                 });
                 let refused = objects.put(path, streamed(chunks.collect(), length)).await.unwrap_err();
-                assert_eq!(refused.code, Code::BadRequest);
+                assert_eq!(refused.fault, ObjectsFault::BrokenOff);
             }
         }
         assert_eq!(text(&objects, "1/kept", None).await.unwrap().1, "old");
@@ -122,7 +122,7 @@ async fn no_path_leads_out_and_none_is_read_in_two_ways() {
     for (directory, objects) in stores().await {
         let long = "x".repeat(256);
         for path in ["", "/", "/a", "a/", "a//b", "..", "a/../b", "./a", "a/.", "a\0b", "a\nb", &long] {
-            assert_eq!(objects.put(path, Body::Empty).await.unwrap_err().code, Code::InvalidParameterValue);
+            assert_eq!(objects.put(path, Body::Empty).await.unwrap_err().fault, ObjectsFault::Path);
             assert!(objects.get(path, None).await.is_err());
             assert!(objects.delete(path).await.is_err());
             assert!(objects.delete_below(path).await.is_err());
@@ -152,7 +152,7 @@ async fn a_file_is_no_directory_and_a_directory_no_file() {
     let (_directory, objects) = stores().await.swap_remove(0);
     objects.put("1/file", Body::memory("f")).await.unwrap();
     for path in ["1/file/below", "1/file/far/below", "1"] {
-        assert_eq!(objects.put(path, Body::Empty).await.unwrap_err().code, Code::InvalidParameterValue);
+        assert_eq!(objects.put(path, Body::Empty).await.unwrap_err().fault, ObjectsFault::Path);
     }
     assert_eq!(text(&objects, "1/file/below", None).await, None);
     assert_eq!(text(&objects, "1/file", None).await.unwrap().1, "f");

@@ -9,8 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
-use super::Objects;
-use crate::backend::embedded::problem::{Code, Problem};
+use super::{Objects, ObjectsError, ObjectsFault};
 use crate::wire::{Body, BodyStream, ReplayBody};
 
 /// How long the sender may say nothing.
@@ -46,7 +45,7 @@ impl Incoming {
     }
 
     /// The next `size` bytes, or those that are left; nothing at the end.
-    pub async fn next(&mut self, size: usize) -> Result<Option<Bytes>, Problem> {
+    pub async fn next(&mut self, size: usize) -> Result<Option<Bytes>, ObjectsError> {
         while self.pending.len() < size && !self.ended {
             match tokio::time::timeout(STALL, self.stream.next()).await {
                 Ok(Some(Ok(chunk))) => {
@@ -72,8 +71,8 @@ impl Incoming {
     }
 }
 
-fn broken_off() -> Problem {
-    Problem::new(Code::BadRequest, "the upload stalled or ended early; nothing of it was kept")
+fn broken_off() -> ObjectsError {
+    ObjectsError::new(ObjectsFault::BrokenOff, "the upload stalled or ended early; nothing of it was kept")
 }
 
 /// A body in a file, read off the reactor.
@@ -102,10 +101,7 @@ pub(super) fn in_a_row(objects: Objects, paths: Vec<String>) -> BodyStream {
 }
 
 /// A body that must be small, as a whole; nothing if it is longer than `limit`.
-pub(in crate::backend::embedded) async fn collect(
-    body: Body,
-    limit: usize,
-) -> Result<Option<Bytes>, Problem> {
+pub async fn collect(body: Body, limit: usize) -> Result<Option<Bytes>, ObjectsError> {
     let bytes = Incoming::new(body).next(limit + 1).await?.unwrap_or_default();
     Ok((bytes.len() <= limit).then_some(bytes))
 }

@@ -1,9 +1,12 @@
 //! Which paths objects may have: relative, of plain segments, the same in a directory and in a bucket.
 
-use crate::backend::embedded::problem::Problem;
+use super::ObjectsError;
 
 /// The directory of the store's own: uploads on their way, and parts that wait for their end.
-pub(in crate::backend::embedded) const SCRATCH: &str = ".tracegate";
+pub const SCRATCH: &str = ".tracegate";
+
+/// What marks a directory of a bucket in which nothing lies yet.
+pub const MARKER: &str = ".tracegate-directory";
 
 /// Longest segment that file systems take, in bytes.
 const MAX_SEGMENT: usize = 255;
@@ -11,15 +14,15 @@ const MAX_SEGMENT: usize = 255;
 const MAX_PATH: usize = 1024;
 
 /// Whether a path is the store's own, which no caller may name.
-pub(in crate::backend::embedded) fn is_reserved(path: &str) -> bool {
+pub fn is_reserved(path: &str) -> bool {
     path.split('/').find(|segment| !segment.is_empty()) == Some(SCRATCH)
 }
 
 /// A path that may name an object.
-pub(super) fn checked(path: &str) -> Result<&str, Problem> {
+pub(super) fn checked(path: &str) -> Result<&str, ObjectsError> {
     let wrong = |what: &str| {
         let shown: String = path.chars().take(200).collect();
-        Err(Problem::invalid(format!("Invalid artifact path: '{shown}'. {what}")))
+        Err(ObjectsError::path(format!("Invalid artifact path: '{shown}'. {what}")))
     };
     if path.len() > MAX_PATH {
         return wrong("It is longer than 1024 bytes.");
@@ -39,6 +42,6 @@ pub(super) fn checked(path: &str) -> Result<&str, Problem> {
 }
 
 /// A path that may name a directory; the empty one is the root.
-pub(super) fn directory_path(path: &str) -> Result<&str, Problem> {
+pub(super) fn directory_path(path: &str) -> Result<&str, ObjectsError> {
     if path.is_empty() { Ok(path) } else { checked(path) }
 }
