@@ -7,6 +7,7 @@ pub mod payload;
 mod policy_feed;
 pub mod roots;
 mod shadow;
+pub mod statements;
 pub mod strangers;
 pub mod subjects;
 #[cfg(test)]
@@ -87,6 +88,8 @@ pub struct App {
     pub metrics: Metrics,
     pub backend: backend::Shared,
     pub lake: Lake,
+    /// SQL that runs here, and its results.
+    pub statements: statements::Statements,
     /// Where the files of volumes lie.
     pub volumes: Volumes,
     pub owners: owners::Owners,
@@ -145,6 +148,7 @@ impl App {
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
+            statements: statements::Statements::new(&config.lake, records.replica()),
             volumes: Volumes::new(
                 config.lake.own_directory(&data_dir),
                 config.lake.external_directories.iter().map(std::path::PathBuf::from),

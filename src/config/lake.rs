@@ -17,11 +17,39 @@ pub struct LakeConfig {
     pub external_directories: Vec<String>,
     /// Memory that all running statements may use together, in bytes. What does not fit ends with an error.
     pub query_memory_bytes: usize,
+    /// Seconds that one statement may take.
+    pub query_seconds: u64,
+    /// Statements that may run at once on one replica.
+    pub queries: usize,
+    /// Of these, statements of one principal.
+    pub queries_per_principal: usize,
+    /// Rows after which the result of a statement is cut off.
+    pub query_rows: u64,
+    /// Bytes of results that a replica keeps for their callers.
+    pub result_bytes: usize,
+    /// Of these, results of one principal; its older ones go first. No result is larger.
+    pub result_bytes_per_principal: usize,
+    /// Seconds that results are kept since their statements began.
+    pub result_seconds: u64,
+    /// Records that `system.access.audit` shows. When there are more, it is not read at all.
+    pub audit_rows: usize,
 }
 
 impl Default for LakeConfig {
     fn default() -> Self {
-        Self { root: None, external_directories: Vec::new(), query_memory_bytes: 1 << 30 }
+        Self {
+            root: None,
+            external_directories: Vec::new(),
+            query_memory_bytes: 1 << 30,
+            query_seconds: 300,
+            queries: 32,
+            queries_per_principal: 8,
+            query_rows: 10_000_000,
+            result_bytes: 1 << 30,
+            result_bytes_per_principal: 256 << 20,
+            result_seconds: 3600,
+            audit_rows: 100_000,
+        }
     }
 }
 
@@ -35,6 +63,19 @@ impl LakeConfig {
                 "`lake.root` must be an absolute directory or a location such as `s3://BUCKET/PATH`"
                     .to_owned(),
             );
+        }
+        let limits = [
+            ("query_seconds", self.query_seconds == 0),
+            ("queries", self.queries == 0),
+            ("queries_per_principal", self.queries_per_principal == 0),
+            ("query_rows", self.query_rows == 0),
+            ("result_bytes", self.result_bytes == 0),
+            ("result_bytes_per_principal", self.result_bytes_per_principal == 0),
+            ("result_seconds", self.result_seconds == 0),
+            ("audit_rows", self.audit_rows == 0),
+        ];
+        for (key, _) in limits.into_iter().filter(|(_, is_none)| *is_none) {
+            problems.push(format!("`lake.{key}` must be at least 1"));
         }
         for directory in &self.external_directories {
             if !directory.starts_with('/') || directory.parse::<Location>().is_err() {

@@ -19,6 +19,7 @@ mod whole_page;
 
 pub(super) use assessments::stamp_source;
 pub(super) use experiments::server_info;
+pub(super) use multipart::origin;
 
 use super::call::Call;
 use super::error::Refusal;

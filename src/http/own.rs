@@ -54,6 +54,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "permissions" => return super::permissions::answer(call, trail).await,
         "mlflow_auth" => return super::mlflow_auth::answer(call, trail).await,
         "catalog" => return super::catalog::answer(call, trail).await,
+        "sql" => return super::sql::answer(call, trail).await,
         "files" => return super::files::answer(call, trail).await,
         "tracing" => return super::tracing::answer(call, trail).await,
         _ => {}
@@ -273,7 +274,7 @@ pub(super) async fn sent(call: &mut Call<'_>) -> Result<Map<String, Value>, Refu
 }
 
 /// As [`sent`], with a limit of its own, which is named when it is passed.
-async fn sent_within(
+pub(super) async fn sent_within(
     call: &mut Call<'_>,
     limit: u64,
     name: &'static str,

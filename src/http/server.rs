@@ -128,6 +128,7 @@ impl Running {
             if let Some(health) = &self.health {
                 health.stopping();
             }
+            self.app.statements.stop();
             handle.stop(true).await;
         };
         let (served, ()) = tokio::join!(self.server, stop);

@@ -14,7 +14,7 @@ use crate::clock::UnixMillis;
 use crate::keys::Ring;
 use crate::seal::NotOurs;
 use crate::store::Purpose;
-use crate::wire::{Head, Malformed, Method};
+use crate::wire::{Head, Malformed, Method, Query};
 
 /// The header that carries the seal.
 pub(super) const HEADER: &str = "x-tracegate-signature";
@@ -81,8 +81,34 @@ pub(super) fn sign_until(
     sealed.map_err(|error| Refusal::Internal(error.to_string()))
 }
 
+/// A path, and until when, as a link that a client fetches without any header of its own.
+pub(super) fn link(app: &App, caller: &Caller, path: &str, until: i64) -> Result<String, Refusal> {
+    let seal = sign_until(app, caller, Method::Get, &linked(path), until)?;
+    let mut query = Query::parse("")?;
+    query.set(HEADER, &seal);
+    Ok(format!("{path}?{}", query.to_encoded()))
+}
+
+/// What a link's seal is bound to. One that is meant for a header is none for a link.
+fn linked(path: &str) -> String {
+    format!("link {path}")
+}
+
 /// The caller that a request is signed for; nothing if it is not signed.
 pub(super) async fn caller(app: &App, head: &Head) -> Result<Option<Caller>, Refusal> {
+    if let Some(seal) = head.query.one(HEADER)? {
+        if head.headers.get("authorization").is_some() {
+            let problem = "is in the link already: send no `Authorization` with it";
+            return Err(Malformed::new("header `authorization`", problem).into());
+        }
+        if head.query.pairs().len() != 1 {
+            return Err(Malformed::new("query", "holds more than the link had").into());
+        }
+        let ring = app.keys.ring_for(Purpose::Sealing, seal).await;
+        let target = linked(&head.path.to_encoded());
+        let opened = open(&ring, seal, head.method, &target, app.clock.now());
+        return opened.map(Some).map_err(|problem| Refusal::Unauthenticated(format!("the link {problem}")));
+    }
     let Some(signature) = head.headers.one(HEADER)? else { return Ok(None) };
     if head.headers.get("authorization").is_some() {
         let problem = format!("comes with `{HEADER}`: send one of them");
@@ -119,7 +145,7 @@ pub(super) fn open(
     let content = ring.open(&context(method, target), signature).map_err(|_| FOREIGN)?;
     let signed: Signed = serde_json::from_slice(&content).map_err(|_| FOREIGN)?;
     if signed.expires_at <= now.0 {
-        return Err("has expired; begin the upload again");
+        return Err("has expired; ask for another one");
     }
     Ok(signed.caller.into_caller())
 }

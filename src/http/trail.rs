@@ -220,6 +220,11 @@ impl Trail {
         self.event.policy_version
     }
 
+    /// For work that may outlive the call.
+    pub fn aside(&self) -> Aside {
+        Aside { app: Arc::clone(&self.app), event: self.event.clone() }
+    }
+
     /// Writes what is known before anything is forwarded or returned.
     pub async fn begin(&mut self, durability: Durability) -> Result<(), AuditError> {
         self.event.trace_ids.sort_unstable();
@@ -328,6 +333,44 @@ impl Trail {
 
     fn elapsed_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What goes on the record of a call beside it, by work that may outlive it.
+#[derive(Clone)]
+pub(super) struct Aside {
+    app: Arc<App>,
+    event: Event,
+}
+
+impl Aside {
+    /// Records what was decided of a statement's tables, before anything is read from them.
+    pub async fn decided(
+        &self,
+        demands: Vec<(String, String)>,
+        version: i64,
+        denied: bool,
+        reason: Option<String>,
+    ) -> Result<(), AuditError> {
+        let mut event = self.event.clone();
+        event.kind = EventKind::Returned;
+        event.id = EventId(uuid::Uuid::now_v7());
+        event.time = self.app.clock.now();
+        event.policy_version = version;
+        event.outcome = if denied { Outcome::Refused } else { Outcome::Pending };
+        if denied {
+            event.decision = Verdict::Deny;
+        }
+        event.reason = reason.map(|reason| without_secrets(&reason).into_owned());
+        for (securable, privilege) in demands {
+            if !event.securables.contains(&securable) {
+                event.securables.push(securable);
+            }
+            if !event.privileges.contains(&privilege) {
+                event.privileges.push(privilege);
+            }
+        }
+        self.app.audit.append(event, Durability::Written).await
     }
 }
 

@@ -28,6 +28,11 @@ pub struct LimitLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatementLabels {
+    pub state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct IssuerLabels {
     pub issuer: String,
 }
@@ -75,6 +80,8 @@ pub struct Metrics {
     pub break_glass: Counter,
     issuer_keys_failed: Family<IssuerLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
+    statements: Family<StatementLabels, Counter>,
+    pub statements_running: Gauge,
     pub shadow_experiments: Gauge,
     pub shadowed: Counter,
     connections: Gauge,
@@ -110,6 +117,8 @@ impl Default for Metrics {
             break_glass: Counter::default(),
             issuer_keys_failed: Family::default(),
             limited: Family::default(),
+            statements: Family::default(),
+            statements_running: Gauge::default(),
             shadow_experiments: Gauge::default(),
             shadowed: Counter::default(),
             connections: Gauge::default(),
@@ -181,6 +190,15 @@ impl Default for Metrics {
             metrics.issuer_keys_failed.clone(),
         );
         registry.register("limited", "Calls refused by a limit on use", metrics.limited.clone());
+        registry.register("statements", "SQL statements that ended, by state", metrics.statements.clone());
+        registry.register(
+            "statements_running",
+            "SQL statements that run now",
+            metrics.statements_running.clone(),
+        );
+        for state in ["SUCCEEDED", "FAILED", "CANCELED"] {
+            drop(metrics.statements.get_or_create(&StatementLabels { state }));
+        }
         registry.register(
             "shadow_experiments",
             "Experiments in shadow mode",
@@ -246,6 +264,11 @@ impl Metrics {
     /// A call was refused by the limit of this name.
     pub fn limited(&self, limit: &'static str) {
         self.limited.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// An SQL statement ended in this state.
+    pub fn statement(&self, state: &'static str) {
+        self.statements.get_or_create(&StatementLabels { state }).inc();
     }
 
     /// How long ago the policy in force was confirmed.

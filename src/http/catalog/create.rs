@@ -73,7 +73,7 @@ pub(in crate::http) async fn make_view(
     named: &Securable,
     definition: &str,
 ) -> Result<(), Refusal> {
-    let detail = Detail::View { definition: definition.to_owned(), columns: Vec::new() };
+    let detail = Detail::View { definition: definition.to_owned(), definer: None, columns: Vec::new() };
     let securable = named.clone();
     let asked = Asked { securable, comment: None, properties: BTreeMap::new(), detail, place: None };
     make(call, trail, SecurableKind::View, &asked).await
@@ -177,7 +177,9 @@ fn table(sent: NewTable) -> Result<Asked, Refusal> {
                 Detail::Table { external: false, format: TableFormat::Delta, columns, row_filter: None };
             (SecurableKind::Table, detail, None)
         }
-        ("VIEW", None, Some(definition)) => (SecurableKind::View, Detail::View { definition, columns }, None),
+        ("VIEW", None, Some(definition)) => {
+            (SecurableKind::View, Detail::View { definition, definer: None, columns }, None)
+        }
         ("EXTERNAL", None, _) => return Err(refuse("storage_location", "is needed for an external table")),
         ("MANAGED" | "VIEW", Some(_), _) => {
             return Err(refuse("storage_location", "is chosen for external tables alone"));

@@ -180,7 +180,7 @@ pub(super) async fn summaries(call: &mut Call<'_>) -> Result<Reply, Refusal> {
 }
 
 /// SQL's `LIKE`, without an escape.
-fn like(pattern: &str, text: &str) -> bool {
+pub(in crate::http) fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut place) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -67,6 +67,6 @@ pub(super) async fn spelled(
 }
 
 /// Who did something, as the store keeps it, without the kind.
-pub(super) fn bare(principal: &str) -> &str {
+pub(in crate::http) fn bare(principal: &str) -> &str {
     principal.split_once(':').map_or(principal, |(_, name)| name)
 }

@@ -122,12 +122,12 @@ pub(super) fn info(
             put("table_id", json!(object.id));
             put("data_source_format", json!(format));
             put("storage_location", json!(location));
-            put("row_filter", json!(row_filter));
+            put("row_filter", row_filter.as_ref().map_or(Value::Null, without_id));
             if !omitted.columns {
                 put("columns", columns.iter().map(column).collect());
             }
         }
-        Detail::View { definition, columns } => {
+        Detail::View { definition, columns, .. } => {
             put("table_id", json!(object.id));
             put("view_definition", json!(definition));
             if !omitted.columns {
@@ -161,7 +161,7 @@ pub(super) fn info(
     info
 }
 
-pub(super) fn table_type(detail: &Detail) -> Option<&'static str> {
+pub(in crate::http) fn table_type(detail: &Detail) -> Option<&'static str> {
     match detail {
         Detail::Table { external: true, .. } => Some("EXTERNAL"),
         Detail::Table { .. } => Some("MANAGED"),
@@ -175,6 +175,18 @@ fn column(column: &crate::store::Column) -> Value {
     let mut shown = json!(column);
     if let Some(fields) = shown.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
+    }
+    if let Some(mask) = &column.mask {
+        shown["mask"] = without_id(mask);
+    }
+    shown
+}
+
+/// A filter or mask as clients know it.
+fn without_id(rule: &impl serde::Serialize) -> Value {
+    let mut shown = json!(rule);
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("function_id");
     }
     shown
 }

@@ -1,9 +1,10 @@
 //! What a caller sees of an object: all of it, that it is there, or nothing.
 
 use super::kinds::{creating, denied, missing, seeing};
-use crate::access::{Check, Privilege, Securable, SecurableKind};
+use crate::access::{Caller, Check, Privilege, Securable, SecurableKind};
 use crate::http::call::Call;
 use crate::http::error::Refusal;
+use crate::policy::View;
 use crate::store::CatalogObject;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,14 +16,19 @@ pub(in crate::http) enum Sight {
 }
 
 pub(in crate::http) fn of(call: &Call<'_>, securable: &Securable) -> Result<Sight, Refusal> {
-    let held = call.view()?.effective(call.caller, securable);
-    Ok(if seeing(securable.kind).iter().any(|privilege| held.has(*privilege)) {
+    Ok(of_caller(&call.view()?, call.caller, securable))
+}
+
+/// As [`of`], at a version that was taken before.
+pub(in crate::http) fn of_caller(view: &View, caller: &Caller, securable: &Securable) -> Sight {
+    let held = view.effective(caller, securable);
+    if seeing(securable.kind).iter().any(|privilege| held.has(*privilege)) {
         Sight::Full
     } else if held.has(Privilege::Browse) {
         Sight::Browsed
     } else {
         Sight::Hidden
-    })
+    }
 }
 
 /// The object of a name, if the caller sees it; `browse`: be it no more than that it is there.

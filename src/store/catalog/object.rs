@@ -52,6 +52,9 @@ pub enum Detail {
     },
     View {
         definition: String,
+        /// Who wrote the definition, if somebody else than who made the view.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        definer: Option<String>,
         columns: Vec<Column>,
     },
     Volume {
@@ -95,12 +98,18 @@ pub struct Column {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowFilter {
     pub function_name: String,
+    /// Which function of that name was meant: another one that has it later is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_id: Option<String>,
     pub input_column_names: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnMask {
     pub function_name: String,
+    /// As that of a row filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function_id: Option<String>,
     pub using_column_names: Vec<String>,
 }
 

@@ -21,7 +21,9 @@ fn detail(kind: SecurableKind) -> Detail {
     match kind {
         SecurableKind::Catalog => Detail::Catalog { storage_root: None },
         SecurableKind::Schema => Detail::Schema { storage_root: None },
-        SecurableKind::View => Detail::View { definition: "SELECT 1".to_owned(), columns: Vec::new() },
+        SecurableKind::View => {
+            Detail::View { definition: "SELECT 1".to_owned(), definer: None, columns: Vec::new() }
+        }
         SecurableKind::Volume => Detail::Volume { external: false },
         SecurableKind::Function => Detail::Function { definition: serde_json::Map::new() },
         SecurableKind::ExternalLocation => {
