@@ -68,7 +68,7 @@ pub enum Refusal {
     Store(StoreError),
     #[error("{0}")]
     Backend(#[from] BackendError),
-    #[error("the tables cannot be reached now; nothing of this call was kept")]
+    #[error("the tables cannot be reached now; send the call again")]
     Lake,
     #[error("the call broke off: {0}")]
     Client(String),

@@ -173,6 +173,7 @@ def test_two_gateways_write_one_table(tmp_path, postgres_server):
     one = processes.start_demo(tmp_path / "one", None, **environment)
     try:
         place = client(one).make_place()
+        (tmp_path / "other").mkdir()
         other = processes.start_serve(tmp_path / "other", None, **environment, TRACEGATE__AUDIT__REPLICA="other")
         try:
             token = one.details["tokens"]["admin"]

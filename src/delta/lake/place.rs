@@ -3,9 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use deltalake_core::logstore::LogStoreRef;
-use deltalake_core::{DeltaTableBuilder, ObjectStore};
+use deltalake_core::ObjectStore;
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use object_store::aws::AmazonS3Builder;
+use object_store::prefix::PrefixStore;
 use url::Url;
 
 use crate::LakeError;
@@ -65,8 +66,9 @@ impl Places {
             _ => return Err(LakeError::Storage("tables lie in `file://` or `s3://`".to_owned())),
         };
         let store = self.wrap.as_ref().map_or(Arc::clone(&store), |wrap| wrap(store));
-        let builder = DeltaTableBuilder::from_url(url.clone()).map_err(storage)?;
-        let log_store = builder.with_storage_backend(store, url).build_storage().map_err(storage)?;
+        let below = object_store::path::Path::from_url_path(url.path()).map_err(storage)?;
+        let within: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&store), below));
+        let log_store = default_logstore(within, store, &url, &StorageConfig::default());
         Ok(Opened { place: place.to_owned(), log_store, directory })
     }
 

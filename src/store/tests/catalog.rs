@@ -134,12 +134,16 @@ async fn objects_are_kept_as_they_were_made() {
             nullable: false,
             partition_index: None,
             mask: Some(ColumnMask {
+                function_id: None,
                 function_name: "main.s.f".to_owned(),
                 using_column_names: vec!["a".to_owned()],
             }),
         };
-        let filter =
-            RowFilter { function_name: "main.s.f".to_owned(), input_column_names: vec!["a".to_owned()] };
+        let filter = RowFilter {
+            function_name: "main.s.f".to_owned(),
+            function_id: None,
+            input_column_names: vec!["a".to_owned()],
+        };
         let wanted = NewObject {
             comment: Some("said".to_owned()),
             properties: BTreeMap::from([("k".to_owned(), "v".to_owned())]),
