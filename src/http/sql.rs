@@ -30,7 +30,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "sql.warehouse.get" => warehouses::get(call),
         "sql.warehouse.start" => warehouses::start(call),
         "sql.warehouse.stop" => warehouses::stop(call),
-        "sql.statement.execute" | "sql.statement.execute_slash" => statements::execute(call, trail).await,
+        "sql.statement.execute" => statements::execute(call, trail).await,
         "sql.statement.get" => statements::get(call, trail).await,
         "sql.statement.chunk" => statements::chunk(call, trail).await,
         "sql.statement.data" => statements::data(call, trail).await,
