@@ -8,6 +8,7 @@ mod context;
 mod failure;
 mod function;
 mod functions;
+mod interrupt;
 mod names;
 mod plan;
 mod reader;

@@ -5,23 +5,18 @@ mod commands;
 mod failure;
 mod governor;
 mod result;
+mod rows;
 mod statements;
 mod system;
 mod warehouses;
 
 pub(super) use governor::{Governor, function_of};
+pub(super) use rows::rows;
 
 use super::call::Call;
 use super::error::Refusal;
 use super::trail::Trail;
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::StreamExt;
-use serde_json::{Map, Value};
-
-use crate::lake::sql::{self as engine, Defaults, Parameter, Query, QueryLimits, SqlError};
-use crate::policy::Permit;
+use crate::lake::sql::{self as engine, SqlError};
 use crate::wire::Reply;
 
 pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
@@ -37,49 +32,6 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "sql.statement.cancel" => statements::cancel(call),
         _ => Err(Refusal::UnknownEndpoint),
     }
-}
-
-/// Runs a statement of ours for the caller of another API, under the rules of every table; its rows as JSON. More than
-/// `most` bytes of them are refused.
-pub(super) async fn rows(
-    call: &Call<'_>,
-    permit: &Permit,
-    statement: &str,
-    parameters: &[Parameter],
-    most: u64,
-) -> Result<Vec<Map<String, Value>>, Refusal> {
-    let config = &call.app.config.lake;
-    let limits = QueryLimits {
-        memory_bytes: config.query_memory_bytes,
-        time: Duration::from_secs(config.query_seconds),
-        rows: None,
-        bytes: None,
-    };
-    let query = Query { text: statement.to_owned() };
-    let defaults = Defaults::default();
-    let mut attempts = 0;
-    let mut rows = loop {
-        attempts += 1;
-        let governor = Arc::new(Governor::new(call.app, call.caller)?);
-        let asks: Arc<dyn engine::Governor> = Arc::clone(&governor) as _;
-        match call.app.lake.run(permit, &query, parameters, &defaults, asks, &limits).await {
-            Err(_) if governor.has_moved() && attempts < statements::ATTEMPTS => {
-                call.app.confirm_policy().await?
-            }
-            run => break run?,
-        }
-    };
-    let (mut read, mut bytes) = (Vec::new(), 0_u64);
-    while let Some(batch) = rows.batches.next().await {
-        let batch = batch?;
-        bytes += batch.get_array_memory_size() as u64;
-        if bytes > most {
-            let message = format!("more than {most} bytes would be read for this; ask for less");
-            return Err(Refusal::Limited { code: "RESOURCE_EXHAUSTED", message, retry_after_ms: 1000 });
-        }
-        read.extend(crate::lake::json_rows(&batch)?);
-    }
-    Ok(read)
 }
 
 impl From<SqlError> for Refusal {

@@ -113,14 +113,14 @@ def assert_each_once(place, acknowledged, **environment):
 
 
 @pytest.fixture
-def gate(tmp_path):
+def demo(tmp_path):
     server = processes.start_demo(tmp_path / "gate", None)
     yield server
     server.stop()
 
 
-def test_other_readers_see_the_same_rows_and_we_see_theirs(gate):
-    ours = client(gate)
+def test_other_readers_see_the_same_rows_and_we_see_theirs(demo):
+    ours = client(demo)
     place = ours.make_place()
     traces = [new_trace() for _ in range(3)]
     for number, trace in enumerate(traces):

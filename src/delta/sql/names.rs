@@ -9,6 +9,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, Q
 use super::reader::part;
 use super::{Defaults, SqlError, TableName};
 
+/// How many tables a query reads once its names of WITH are written out: those that double one another are many soon.
+const WRITTEN_OUT: u64 = 500;
 /// How often tables and views may be named in one query.
 const RELATIONS: usize = 64;
 
@@ -40,7 +42,9 @@ fn find(syntax: &mut impl VisitMut, defaults: &Defaults) -> Result<Names, SqlErr
 #[derive(Default)]
 struct Scope {
     to_come: std::collections::VecDeque<String>,
-    seen: Vec<String>,
+    /// With how many tables each reads.
+    seen: Vec<(String, u64)>,
+    reads: u64,
 }
 
 struct Search<'a> {
@@ -51,8 +55,25 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn is_cte(&self, name: &str) -> bool {
-        self.scopes.iter().any(|scope| scope.seen.iter().any(|seen| seen == name))
+    /// How many tables a name of WITH reads, if it is one.
+    fn cte(&self, name: &str) -> Option<u64> {
+        self.scopes
+            .iter()
+            .rev()
+            .flat_map(|scope| scope.seen.iter().rev())
+            .find(|(seen, _)| seen == name)
+            .map(|(_, reads)| *reads)
+    }
+
+    fn reads(&mut self, tables: u64) -> ControlFlow<SqlError> {
+        let Some(scope) = self.scopes.last_mut() else { return ControlFlow::Continue(()) };
+        scope.reads = scope.reads.saturating_add(tables);
+        if scope.reads > WRITTEN_OUT {
+            return ControlFlow::Break(SqlError::Statement(format!(
+                "the statement is too complex: with its names of WITH written out, it reads more than {WRITTEN_OUT} tables"
+            )));
+        }
+        ControlFlow::Continue(())
     }
 }
 
@@ -74,13 +95,14 @@ impl VisitorMut for Search<'_> {
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<SqlError> {
-        self.scopes.pop();
+        let reads = self.scopes.pop().map_or(0, |scope| scope.reads);
         if let Some(parent) = self.scopes.last_mut()
             && let Some(name) = parent.to_come.pop_front()
         {
-            parent.seen.push(name);
+            parent.seen.push((name, reads.max(1)));
+            return ControlFlow::Continue(());
         }
-        ControlFlow::Continue(())
+        self.reads(reads)
     }
 
     fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<SqlError> {
@@ -95,16 +117,16 @@ impl VisitorMut for Search<'_> {
             Err(why) => return ControlFlow::Break(why),
         };
         if let [name] = parts.as_slice()
-            && self.is_cte(name)
+            && let Some(tables) = self.cte(name)
         {
             *relation = written(&[name]);
-            return ControlFlow::Continue(());
+            return self.reads(tables);
         }
         match full(&parts, self.defaults) {
             Ok(name) => {
                 *relation = written(&[&name.catalog, &name.schema, &name.table]);
                 self.names.tables.insert(name);
-                ControlFlow::Continue(())
+                self.reads(1)
             }
             Err(why) => ControlFlow::Break(why),
         }

@@ -88,7 +88,7 @@ impl<'a> Planning<'a> {
         }
         match self.governor.relation(name, through).await? {
             Relation::Table { place, rules } => {
-                let provider = self.tables.provider(&place).await?;
+                let provider = self.tables.provider(&place).await.map_err(|_| storage())?;
                 let provider = self.ruled(provider, &rules, name).await?;
                 Ok(provider_as_source(provider))
             }
@@ -177,6 +177,11 @@ impl<'a> Planning<'a> {
         }
         Ok(found)
     }
+}
+
+/// The lake says where a table lies; that is not for whoever reads it.
+fn storage() -> SqlError {
+    SqlError::Internal("the table's storage could not be read".to_owned())
 }
 
 /// How many steps a plan has. A part that is used twice is counted twice but looked into once: names of WITH that

@@ -9,11 +9,13 @@ use super::{Name, SqlError};
 pub(super) struct Reader<'a> {
     tokens: &'a [TokenWithSpan],
     at: usize,
+    /// Whether the first half of a `>>` was taken.
+    half: bool,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(tokens: &'a [TokenWithSpan]) -> Self {
-        Self { tokens, at: 0 }
+        Self { tokens, at: 0, half: false }
     }
 
     pub fn position(&self) -> usize {
@@ -48,6 +50,30 @@ impl<'a> Reader<'a> {
         words.iter().any(|word| self.word_is(0, word))
     }
 
+    /// Whether the statement ends, or a name goes on, after so many more tokens.
+    pub fn ends_after(&self, ahead: usize) -> bool {
+        matches!(self.ahead(ahead), Token::EOF | Token::SemiColon | Token::Period)
+    }
+
+    /// Whether a name begins after so many more tokens: TO, FROM and ON are none here.
+    pub fn name_follows(&self, ahead: usize) -> bool {
+        matches!(self.ahead(ahead), Token::Word(_))
+            && !["TO", "FROM", "ON"].iter().any(|word| self.word_is(ahead, word))
+    }
+
+    /// Whether brackets open here and a query begins in them.
+    pub fn query_in_brackets(&self) -> bool {
+        let mut ahead = 0;
+        while self.ahead(ahead) == &Token::LParen {
+            ahead += 1;
+        }
+        ["SELECT", "WITH", "VALUES", "FROM"].iter().any(|word| self.word_is(ahead, word))
+    }
+
+    fn ahead(&self, ahead: usize) -> &'a Token {
+        self.tokens.get(self.at + ahead).map_or(&Token::EOF, |token| &token.token)
+    }
+
     /// Takes all the words, or none.
     pub fn words(&mut self, words: &str) -> bool {
         let found = words.split(' ').enumerate().all(|(ahead, word)| self.word_is(ahead, word));
@@ -71,6 +97,20 @@ impl<'a> Reader<'a> {
 
     pub fn expect_symbol(&mut self, symbol: &Token) -> Result<(), SqlError> {
         if self.symbol(symbol) { Ok(()) } else { Err(self.unexpected(&symbol.to_string())) }
+    }
+
+    /// `>`, also as a half of `>>`.
+    pub fn close_type(&mut self) -> Result<(), SqlError> {
+        match self.peek() {
+            Token::Gt if !self.half => self.at += 1,
+            Token::ShiftRight if self.half => {
+                self.half = false;
+                self.at += 1;
+            }
+            Token::ShiftRight => self.half = true,
+            _ => return Err(self.unexpected(">")),
+        }
+        Ok(())
     }
 
     /// One of these words, in upper case.

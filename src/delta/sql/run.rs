@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::barrier::Barrier;
 use super::budget::Budget;
+use super::interrupt::{Interrupt, Interrupts};
 use super::plan::Planning;
 use super::{
     Defaults, Governor, Parameter, Query, QueryLimits, Rows, SqlError, Truncated, failure, functions, syntax,
@@ -65,11 +66,15 @@ impl Drop for Threads {
 }
 
 /// Ends the task when the rows are dropped.
-struct Ends(tokio::task::AbortHandle);
+struct Ends {
+    task: tokio::task::AbortHandle,
+    interrupt: Arc<Interrupt>,
+}
 
 impl Drop for Ends {
     fn drop(&mut self) {
-        self.0.abort();
+        self.interrupt.now();
+        self.task.abort();
     }
 }
 
@@ -121,7 +126,9 @@ impl Engine {
         let deadline = Instant::now() + limits.time;
         let truncated = Truncated::default();
         let (started, begins) = oneshot::channel();
+        let interrupt = Interrupt::at(deadline, limits.time);
         let work = Work {
+            interrupt: Arc::clone(&interrupt),
             engine: self.clone(),
             text: query.text.clone(),
             parameters: parameters.to_vec(),
@@ -134,7 +141,7 @@ impl Engine {
             return Err(SqlError::Internal("the SQL engine has ended".to_owned()));
         };
         let task = runtime.spawn(work.run(started));
-        let ends = Ends(task.abort_handle());
+        let ends = Ends { task: task.abort_handle(), interrupt };
         let late = late(limits.time);
         let Running { schema, batches } = match tokio::time::timeout_at(deadline, begins).await {
             Ok(Ok(running)) => running?,
@@ -156,7 +163,7 @@ impl Engine {
     }
 }
 
-fn late(time: Duration) -> SqlError {
+pub(super) fn late(time: Duration) -> SqlError {
     SqlError::Exhausted(format!(
         "[RESOURCE_EXHAUSTED] the statement took longer than the {} s it may take",
         time.as_secs_f64()
@@ -171,6 +178,7 @@ struct Work {
     governor: Arc<dyn Governor>,
     limits: QueryLimits,
     truncated: Truncated,
+    interrupt: Arc<Interrupt>,
 }
 
 type Started = oneshot::Sender<Result<Running, SqlError>>;
@@ -225,6 +233,7 @@ impl Work {
             .map_err(failure::planning)?;
         Ok(SessionStateBuilder::new_from_existing(self.engine.session.as_ref().clone())
             .with_runtime_env(runtime)
+            .with_physical_optimizer_rule(Arc::new(Interrupts(Arc::clone(&self.interrupt))))
             .with_session_id(uuid::Uuid::new_v4().to_string())
             .build())
     }

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::reader::Reader;
-use super::{Query, SqlError, Statement, allowed, commands};
+use super::{Defaults, Query, SqlError, Statement, allowed, commands, names};
 
 /// Bytes of a statement's text.
 const TEXT: usize = 16 * 1024 * 1024;
@@ -43,24 +43,12 @@ pub(super) fn parse(text: &str) -> Result<Statement, SqlError> {
 
 /// Reads the text of a query, once more or of a view.
 pub(super) fn query(text: &str) -> Result<Parsed, SqlError> {
-    deep(|| {
-        let tokens = tokens(text)?;
-        if !is_query(&tokens) {
-            return Err(SqlError::Statement("this is no query".to_owned()));
-        }
-        query_of(tokens)
-    })
+    deep(|| here::query(text))
 }
 
 /// Reads one expression: the body of a function.
 pub(super) fn expression(text: &str) -> Result<ast::Expr, SqlError> {
-    deep(|| {
-        let mut parser = parser(tokens(text)?);
-        let expression = parser.parse_expr().map_err(wrong)?;
-        end(&mut parser)?;
-        allowed::expression(&expression)?;
-        Ok(expression)
-    })
+    deep(|| here::expression(text))
 }
 
 /// Reads a type, such as that of a parameter.
@@ -71,6 +59,27 @@ pub(super) fn data_type(text: &str) -> Result<ast::DataType, SqlError> {
         end(&mut parser)?;
         Ok(read)
     })
+}
+
+/// The same for those who are on a deep stack already.
+pub(super) mod here {
+    use super::{Parsed, SqlError, allowed, ast, end, is_query, parser, query_of, tokens, wrong};
+
+    pub fn query(text: &str) -> Result<Parsed, SqlError> {
+        let tokens = tokens(text)?;
+        if !is_query(&tokens) {
+            return Err(SqlError::Statement("this is no query".to_owned()));
+        }
+        query_of(tokens)
+    }
+
+    pub fn expression(text: &str) -> Result<ast::Expr, SqlError> {
+        let mut parser = parser(tokens(text)?);
+        let expression = parser.parse_expr().map_err(wrong)?;
+        end(&mut parser)?;
+        allowed::expression(&expression)?;
+        Ok(expression)
+    }
 }
 
 /// Runs on a stack of its own: how deep a syntax tree is, is known only when it is there.
@@ -120,6 +129,9 @@ fn query_of(tokens: Vec<TokenWithSpan>) -> Result<Parsed, SqlError> {
         ));
     };
     allowed::query(&query)?;
+    // Names that are none are refused before anything is asked or kept, whatever catalog they would be in.
+    let anywhere = Defaults { catalog: Some(String::new()), schema: Some(String::new()) };
+    names::of_query(&mut query.clone(), &anywhere)?;
     Ok(Parsed { query: *query, explain })
 }
 
@@ -144,7 +156,6 @@ fn is_query(tokens: &[TokenWithSpan]) -> bool {
     let mut reader = Reader::new(tokens);
     while reader.symbol(&Token::LParen) {}
     reader.any(&["SELECT", "WITH", "VALUES", "TABLE", "EXPLAIN", "FROM"])
-        && !(reader.word_is(1, "EXTENDED") && reader.word_is(0, "TABLE"))
 }
 
 /// The words of a text, without comments and space, unless they are too many to be safe.

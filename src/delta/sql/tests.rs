@@ -12,8 +12,11 @@ use futures_util::StreamExt;
 use super::*;
 
 mod attacks;
+mod commands;
+mod delta;
 mod limits;
 mod queries;
+mod results;
 
 #[derive(Debug)]
 struct Memory;
@@ -129,6 +132,10 @@ fn world() -> World {
     };
     view("main.t.mine", "SELECT id, secret, amount FROM main.below.base WHERE owner = current_user()");
     view("main.t.over", "SELECT id + 100 AS id FROM mine");
+    view(
+        "main.t.picked",
+        "SELECT id FROM main.t.ruled WHERE amount = (SELECT max(amount) FROM main.t.ruled)",
+    );
     view("main.t.loop", "SELECT * FROM main.t.pool");
     view("main.t.pool", "SELECT * FROM main.t.loop");
     for depth in 0..40 {

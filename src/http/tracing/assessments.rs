@@ -169,9 +169,18 @@ pub(super) fn shown(place: &Place, made: &Annotation) -> Value {
     shown
 }
 
+/// The assessment in the path, and the fields to change. MLflow's client leaves out the `?` of its query when it has
+/// no warehouse to name, so that its `update_mask` comes as part of the path.
+fn named(call: &Call<'_>) -> Result<(AssessmentId, Option<String>), Refusal> {
+    match call.param("assessment").split_once("&update_mask=") {
+        Some((id, mask)) => Ok((AssessmentId::parse(id)?, Some(mask.to_owned()))),
+        None => Ok((AssessmentId::parse(call.param("assessment"))?, None)),
+    }
+}
+
 /// The assessment in the path, for who may read it.
 async fn found(reader: &Reader<'_>, call: &Call<'_>, trace: &str) -> Result<Annotation, Refusal> {
-    let id = AssessmentId::parse(call.param("assessment"))?;
+    let (id, _) = named(call)?;
     let mut notes = reader.notes(&[trace.to_owned()]).await?;
     let made = notes.remove(trace).unwrap_or_default().assessments.into_iter();
     made.into_iter().find(|made| made.id == id.as_str()).ok_or_else(|| {
@@ -196,10 +205,14 @@ pub(super) async fn update(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
     let (place, trace) = info::trace(call)?;
     trail.named_traces([place.trace(&trace)]);
     info::agrees(&body, &place, &trace)?;
-    if text(&body, "assessment_id")?.is_some_and(|id| id != call.param("assessment")) {
+    let (id, in_path) = named(call)?;
+    if text(&body, "assessment_id")?.is_some_and(|named| named != id.as_str()) {
         return Err(Malformed::new("assessment_id", "is not that of the path").into());
     }
-    let mask = call.head.query.one("update_mask")?.unwrap_or_default();
+    let mask = match (call.head.query.one("update_mask")?, &in_path) {
+        (Some(_), Some(_)) => return Err(Malformed::new("update_mask", "may be sent once only").into()),
+        (mask, in_path) => mask.or(in_path.as_deref()).unwrap_or_default(),
+    };
     let mask: Vec<&str> = mask.split(',').filter(|field| !field.is_empty()).collect();
     if let Some(unknown) = mask.iter().find(|field| !FIELDS.contains(field)) {
         let problem = format!("has `{unknown}`; it may name {}", FIELDS.join(", "));

@@ -56,6 +56,11 @@ async fn a_view_is_a_line_as_well() {
         "1\n2"
     );
     assert_eq!(said("SELECT id FROM over ORDER BY id LIMIT 1").await, "101");
+    assert_eq!(said("SELECT id FROM picked ORDER BY id").await, "2");
+    assert_eq!(
+        said("SELECT x.id FROM picked x JOIN (SELECT max(id) m FROM open) y ON x.id < y.m").await,
+        "2"
+    );
     // Only its columns.
     assert!(refused("SELECT owner FROM mine").await.contains("owner"));
 }
@@ -110,6 +115,15 @@ async fn errors_and_explain_tell_nothing() {
     }
     // It is authorized as the query itself.
     assert!(refused("EXPLAIN SELECT * FROM main.below.base").await.contains("TABLE_OR_VIEW_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_does_not_tell_where_it_lay() {
+    let mut world = world();
+    let gone = Relation::Table { place: "file:///secret/place".to_owned(), rules: Rules::default() };
+    world.relations.insert("main.t.gone".to_owned(), gone);
+    let error = with(world, "SELECT * FROM gone", &[]).await.unwrap_err().to_string();
+    assert!(!error.contains("place"), "{error}");
 }
 
 #[tokio::test]

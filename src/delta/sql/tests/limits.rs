@@ -13,7 +13,7 @@ async fn run(engine: &Engine, text: &str, limits: QueryLimits) -> Result<Vec<Str
 #[tokio::test(flavor = "multi_thread")]
 async fn a_heavy_query_is_bounded_and_others_are_answered() {
     let engine = engine();
-    let heavy = format!("SELECT count(*) FROM {SERIES} a, {SERIES} b, {SERIES} c WHERE a.n + b.n + c.n < 0");
+    let heavy = format!("SELECT count(*) FROM {SERIES} a, {SERIES} b WHERE a.n + b.n < 0");
     let heavy: Vec<_> = (0..4)
         .map(|_| {
             let (engine, heavy) = (engine.clone(), heavy.clone());
@@ -28,7 +28,8 @@ async fn a_heavy_query_is_bounded_and_others_are_answered() {
         assert_eq!(beside.await.unwrap().unwrap(), ["4"]);
     }
     for heavy in heavy {
-        assert!(matches!(heavy.await.unwrap(), Err(SqlError::Exhausted(_))));
+        let Err(SqlError::Exhausted(why)) = heavy.await.unwrap() else { panic!("it ended") };
+        assert!(why.contains("longer"), "{why}");
     }
 }
 
@@ -90,6 +91,16 @@ async fn names_that_double_one_another_are_too_many() {
     }
     text.push_str(" SELECT * FROM c29");
     assert!(ask(&text).await.unwrap_err().to_string().contains("too complex"));
+    // Views do so, too.
+    let mut views = world();
+    for n in 0..14 {
+        let definition = format!("SELECT a.id FROM main.t.d{} a, main.t.d{} b", n + 1, n + 1);
+        views.relations.insert(format!("main.t.d{n}"), Relation::View { definition });
+    }
+    views
+        .relations
+        .insert("main.t.d14".to_owned(), Relation::View { definition: "SELECT 1 AS id".to_owned() });
+    assert!(with(views, "SELECT * FROM d0", &[]).await.unwrap_err().to_string().contains("too complex"));
     let union = vec!["SELECT 1"; 10_000].join(" UNION ALL ");
     assert!(ask(&union).await.unwrap_err().to_string().contains("too complex"));
     let joins = format!(
@@ -129,7 +140,6 @@ async fn depth_does_not_overflow_the_stack() {
         format!("SELECT {}", "f(".repeat(60)),
     ];
     for text in deep {
-        eprintln!("{}", text.chars().take(60).collect::<String>());
         // An answer or an error, but an answer.
         let _ = ask(&text).await;
     }
@@ -254,7 +264,7 @@ async fn answers_are_cut_off_and_say_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_the_rows_ends_the_query() {
     let engine = engine();
-    let text = format!("SELECT a.n FROM {SERIES} a, {SERIES} b, {SERIES} c");
+    let text = format!("SELECT a.n FROM {SERIES} a, {SERIES} b");
     let Statement::Query(query) = parse(&text).unwrap() else { panic!("a query") };
     let mut rows =
         engine.run(&query, &[], &Defaults::default(), Arc::new(world()), &limits_of(600)).await.unwrap();

@@ -12,6 +12,26 @@ async fn reads_tables_joins_and_windows() {
         said("SELECT id, row_number() OVER (PARTITION BY owner ORDER BY id) FROM open ORDER BY id").await,
         "1|1\n2|2\n3|1\n4|2"
     );
+    assert_eq!(
+        said(
+            "SELECT id FROM open QUALIFY row_number() OVER (PARTITION BY owner ORDER BY id) = 1 ORDER BY id"
+        )
+        .await,
+        "1\n3"
+    );
+    assert_eq!(
+        said("SELECT owner, count(*) FROM open GROUP BY ROLLUP (owner) ORDER BY 1").await,
+        "ann|2\nbob|2\nNULL|4"
+    );
+    assert_eq!(
+        said("SELECT size(make_array(1, 2)), unix_timestamp('1970-01-02'), len('abc')").await,
+        "2|86400|3"
+    );
+    assert_eq!(said("SELECT if(id > 3, 'x', 'y') FROM open ORDER BY id DESC LIMIT 2").await, "x\ny");
+    assert_eq!(
+        said("SELECT date_trunc('day', TIMESTAMP '2026-01-31 12:00:00')").await,
+        "2026-01-31T00:00:00.000"
+    );
     assert_eq!(said("SELECT 1 UNION ALL SELECT 2 ORDER BY 1").await, "1\n2");
     assert_eq!(said("SELECT id FROM open WHERE id IN (SELECT max(id) FROM open)").await, "4");
     assert_eq!(
