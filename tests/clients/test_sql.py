@@ -27,7 +27,7 @@ def lake(tmp_path_factory):
 @pytest.fixture(scope="module")
 def as_caller(lake):
     def caller(name):
-        return WorkspaceClient(host=lake.url, token=lake.details["tokens"][name], auth_type="pat", retry_timeout_seconds=5)
+        return WorkspaceClient(host=lake.url, token=lake.details["tokens"][name], auth_type="pat")
 
     return caller
 

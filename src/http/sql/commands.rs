@@ -168,7 +168,10 @@ pub(super) async fn run(
         }
         Command::SetMask { table, column, mask } => {
             let named = full(SecurableKind::Table, &table, names)?;
-            let rule = mask.map(|(function, columns)| rule(&function, columns, names)).transpose()?;
+            // The masked column comes first among those that the function is given.
+            let rule = mask
+                .map(|(function, columns)| rule(&function, columns.into_iter().skip(1).collect(), names))
+                .transpose()?;
             catalog::set_rule(call, trail, &named, Some(&column), rule.as_ref()).await?;
             Ok(done())
         }
