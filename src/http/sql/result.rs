@@ -144,16 +144,8 @@ pub(super) fn arrow_stream(schema: &SchemaRef, batch: &RecordBatch) -> Result<Ve
 
 /// With a line of names in the first chunk.
 pub(super) fn csv(schema: &Schema, batch: &RecordBatch, is_first: bool) -> Result<Vec<u8>, LakeError> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    if is_first {
-        writer.write_record(schema.fields().iter().map(|field| field.name())).map_err(internal)?;
-    }
-    for row in json_rows(batch)? {
-        writer
-            .write_record(row.iter().map(|value| value.as_deref().unwrap_or_default()))
-            .map_err(internal)?;
-    }
-    writer.into_inner().map_err(internal)
+    let schema = std::sync::Arc::new(schema.clone());
+    Ok(crate::lake::sql::result::csv(&schema, std::slice::from_ref(batch), is_first))
 }
 
 /// The ids of traces that rows show in a column of that name.
