@@ -67,7 +67,7 @@ test: test-rust test-routes test-api test-helm test-clients test-conformance tes
 test-rust: rust
 	server_programs=$$(tests/setup/postgresql.sh) && \
 	  echo "PostgreSQL server programs: $$server_programs" && \
-	  PATH="$$server_programs:$$PATH" cargo test
+	  PATH="$$server_programs:$$PATH" cargo test --workspace
 	cargo test --manifest-path tests/loom/Cargo.toml
 
 test-routes: clients-3 rust
@@ -159,8 +159,8 @@ conformance: clients-3 clients-2 rust
 
 .PHONY: lint deny
 lint: rust
-	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
 
 deny: rust
 	@command -v cargo-deny >/dev/null || { echo 'error: cargo-deny is not installed; get it with: cargo install --locked cargo-deny' >&2; exit 1; }

@@ -56,8 +56,18 @@ fn the_manifest_covers_what_mlflow_serves_and_nothing_else() {
 }
 
 /// What Tracegate answers itself, by the first word of its name.
-const ANSWERED: [&str; 8] =
-    ["tracegate", "browser", "oauth", "scim", "permissions", "mlflow_auth", "catalog", "files"];
+const ANSWERED: [&str; 10] = [
+    "tracegate",
+    "browser",
+    "oauth",
+    "scim",
+    "permissions",
+    "mlflow_auth",
+    "catalog",
+    "files",
+    "tracing",
+    "sql",
+];
 
 /// Whether it is a path of ours, which no MLflow server has.
 fn of_tracegate(operation: &Operation) -> bool {
@@ -178,6 +188,8 @@ fn whatever_is_no_get_changes_something_unless_it_says_that_it_reads() {
             "tracegate.adoption.held",
             "tracegate.policy.plan",
             "tracegate.policy.test",
+            "tracing.search",
+            "tracing.search.start",
             "trace.batch_info",
             "trace.search",
             "trace.metrics",

@@ -36,7 +36,7 @@ pub(super) struct Append {
     pub _room: OwnedSemaphorePermit,
 }
 
-pub(super) async fn run(table: Weak<Table>, mut appends: mpsc::UnboundedReceiver<Append>) {
+pub(super) async fn run(table: Weak<Table>, mut appends: mpsc::Receiver<Append>) {
     while let Some(first) = appends.recv().await {
         let Some(table) = table.upgrade() else { return };
         let mut group = vec![first];

@@ -16,6 +16,7 @@ use deltalake_core::protocol::SaveMode;
 use deltalake_core::table::state::DeltaTableState;
 use deltalake_core::{DeltaTableError, ObjectStoreError};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::group::{self, Append};
@@ -26,12 +27,15 @@ use crate::LakeError;
 /// Commits after which the log is summed up, so that nobody has to read all of it.
 const CHECKPOINT_EVERY: &str = "100";
 
+/// Appends that may wait for one table; more are sent back.
+const MOST_WAITING: usize = 10_000;
+
 pub(super) struct Table {
     pub place: String,
     pub log_store: LogStoreRef,
     pub directory: Option<PathBuf>,
     known: tokio::sync::Mutex<Option<DeltaTableState>>,
-    writer: Mutex<Option<mpsc::UnboundedSender<Append>>>,
+    writer: Mutex<Option<mpsc::Sender<Append>>>,
 }
 
 /// A table at one version.
@@ -125,19 +129,20 @@ impl Table {
     ) -> Result<Committed, LakeError> {
         let (answer, answered) = oneshot::channel();
         let append = Append { rows, numbered, answer, _room: room };
-        self.writer(handle)
-            .send(append)
-            .map_err(|_| LakeError::Internal("a table's writer is gone".to_owned()))?;
+        self.writer(handle).try_send(append).map_err(|error| match error {
+            TrySendError::Full(_) => LakeError::Busy,
+            TrySendError::Closed(_) => LakeError::Internal("a table's writer is gone".to_owned()),
+        })?;
         answered.await.map_err(|_| LakeError::Internal("a table's writer broke off".to_owned()))?
     }
 
     /// The one task that commits to this table here.
-    fn writer(self: &Arc<Self>, handle: &Handle) -> mpsc::UnboundedSender<Append> {
+    fn writer(self: &Arc<Self>, handle: &Handle) -> mpsc::Sender<Append> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         match &*writer {
             Some(sender) if !sender.is_closed() => sender.clone(),
             _ => {
-                let (sender, appends) = mpsc::unbounded_channel();
+                let (sender, appends) = mpsc::channel(MOST_WAITING);
                 // It holds the table weakly, or neither would ever end.
                 handle.spawn(group::run(Arc::downgrade(self), appends));
                 *writer = Some(sender.clone());
