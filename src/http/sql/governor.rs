@@ -30,7 +30,7 @@ pub(in crate::http) struct Governor {
 
 /// What a name is, once it is let in.
 enum Meaning {
-    Object(CatalogObject, Rules),
+    Object(Box<CatalogObject>, Rules),
     System(System),
 }
 
@@ -135,7 +135,7 @@ impl Governor {
                 full(name)
             )));
         }
-        Ok(Meaning::Object(object, rules))
+        Ok(Meaning::Object(Box::new(object), rules))
     }
 
     fn admits(

@@ -202,7 +202,7 @@ mod tests {
         assert!(rows[1].iter().all(Option::is_none), "{rows:?}");
         let types: Vec<Value> = columns(&batch.schema()).iter().map(|c| c["type_text"].clone()).collect();
         assert_eq!(types, ["BIGINT", "TIMESTAMP", "DATE", "STRUCT<x: INT>", "BOOLEAN"]);
-        assert!(csv(&batch.schema(), &batch, true).unwrap().starts_with(b"n,t,d,s,b\n1,2023"));
+        assert!(csv(&batch.schema(), &batch, true).unwrap().starts_with(b"n,t,d,s,b\r\n1,2023"));
         assert!(arrow_stream(&batch.schema(), &batch).unwrap().len() > 100);
     }
 
