@@ -15,7 +15,7 @@ use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, T
 /// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
 const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
 /// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
-const NARROWED: [(&str, &str); 9] = [
+const NARROWED: [(&str, &str); 10] = [
     ("experiment.search", "experiments"),
     ("experiment.search_get", "experiments"),
     ("model.search", "registered_models"),
@@ -25,6 +25,7 @@ const NARROWED: [(&str, &str); 9] = [
     ("catalog.catalogs.list", "catalogs"),
     ("catalog.external_locations.list", "external_locations"),
     ("catalog.metastore.list", "metastores"),
+    ("sql.warehouse.list", "warehouses"),
 ];
 /// Answered by Tracegate itself about the caller alone, or about what it offers to everybody.
 const ABOUT_ONESELF: [&str; 16] = [
@@ -99,6 +100,7 @@ fn id_of(target: Target) -> String {
         Target::RegisteredModel => model_name(B),
         Target::ModelSource => format!("mlflow-artifacts:/{B}/{}/artifacts/model", run(B)),
         Target::PromptUri => format!("prompts:/{}/1", model_name(B)),
+        Target::File => "Volumes/main/agents/files/x".to_owned(),
     }
 }
 
@@ -170,6 +172,19 @@ fn extras(operation: &str) -> Value {
             json!({ "function_info": { "name": "f", "catalog_name": "server", "schema_name": "s" } })
         }
         "catalog.external_locations.create" => json!({ "name": "mine", "url": "s3://bucket/mine" }),
+        "sql.statement.execute" => json!({ "statement": "SELECT 1", "warehouse_id": "tracegate" }),
+        "tracing.location.create_schema"
+        | "tracing.location.link_schema"
+        | "tracing.location.unlink_schema" => {
+            json!({ "uc_schema": { "catalog_name": "server", "schema_name": "s" } })
+        }
+        "tracing.location.create" | "tracing.location.link" => place(),
+        "tracing.search" | "tracing.search.start" => json!({ "locations": [place()] }),
+        "tracing.tag.set" => json!({ "key": "k", "value": "v" }),
+        "tracing.assessment.create" => json!({ "assessment_name": "q", "feedback": { "value": 1 } }),
+        "tracing.run.link" | "tracing.run.unlink" => {
+            json!({ "run_id": run(B), "trace_ids": [&trace(B)[3..]] })
+        }
         "tracegate.token.create" => json!({"principal": "user:admin"}),
         "oauth.personal_token.delete" => json!({"token_id": "tok_1"}),
         "tracegate.principal.create" => json!({"principal": "user:new"}),
@@ -182,8 +197,14 @@ fn extras(operation: &str) -> Value {
     }
 }
 
+/// A place of traces in the catalog.
+fn place() -> Value {
+    json!({ "uc_table_prefix": { "catalog_name": "server", "schema_name": "s", "table_prefix": "bot" } })
+}
+
 fn extra_query(operation: &str) -> &'static str {
     match operation {
+        "tracing.traces.get" => "trace_ids=0102030405060708090a0b0c0d0e0f10",
         "tracegate.explain" => "principal=user%3Aadmin&privilege=trace.read&on=experiment%3A2",
         "tracegate.access_review.list" => "on=experiment%3A2",
         "tracegate.limit.list" => "securable=experiment%3A2",
@@ -216,6 +237,10 @@ fn path_parameter(operation: &str, name: &str) -> &'static str {
         {
             "server.s.t"
         }
+        "location" => "server.s.bot",
+        "trace" if operation.starts_with("tracing.") => "0102030405060708090a0b0c0d0e0f10",
+        "assessment" if operation.starts_with("tracing.") => "a-0102030405060708090a0b0c0d0e0f10",
+        "experiment" if operation.starts_with("tracing.") => B,
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",
@@ -273,6 +298,12 @@ fn request(operation: &Operation, method: &str, path: &str) -> Request {
     let query = query.trim_matches('&');
     let target = format!("{}{}{query}", filled.join("/"), if query.is_empty() { "" } else { "?" });
     let mut request = Request::new(method, &target);
+    if operation.name.starts_with("tracing.spans.") {
+        headers.push(("X-Databricks-UC-Table-Name".to_owned(), "server.s.bot_otel_spans".to_owned()));
+        headers.push(("Content-Type".to_owned(), "application/x-protobuf".to_owned()));
+        request.headers = headers;
+        return request.body(Vec::<u8>::new());
+    }
     request.headers = headers;
     if operation.handling == Handling::Otlp {
         let span = json!({"traceId": &trace(B)[3..], "spanId": "0102030405060708", "name": "s"});
