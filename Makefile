@@ -16,6 +16,7 @@ CLIENTS_3 := $(CACHE)/clients-3.17
 CLIENTS_2 := $(CACHE)/clients-2.22
 CLIENTS_API := $(CACHE)/clients-api
 CLIENTS_CATALOG := $(CACHE)/clients-catalog
+CLIENTS_LAKE := $(CACHE)/clients-lake
 DEBUG_BINARY := $(CARGO_TARGET_DIR)/debug/tracegate
 RELEASE_BINARY := $(CARGO_TARGET_DIR)/release/tracegate
 
@@ -89,13 +90,13 @@ test-helm: clients-3 rust
 	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/helm $(PYTEST_ARGS)
 
 # Real MLflow and Databricks clients and a real browser, through a real Tracegate, to a real MLflow server.
-test-clients: clients-3 clients-2 clients-catalog rust
+test-clients: clients-3 clients-2 clients-catalog clients-lake rust
 	tests/setup/browser.sh
 	tests/setup/oidc_provider.sh
 	server_programs=$$(tests/setup/postgresql.sh) && echo "PostgreSQL server programs: $$server_programs"
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" CATALOG_PYTHON="$(CLIENTS_CATALOG)/bin/python" \
-	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients $(PYTEST_ARGS)
+	  LAKE_PYTHON="$(CLIENTS_LAKE)/bin/python" "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/clients $(PYTEST_ARGS)
 
 # The same calls to a real MLflow and to our store: a sample of the wrong ones, and a few random worlds.
 test-conformance: clients-3 clients-2 rust
@@ -216,7 +217,7 @@ bench-audit: clients-3 rust
 
 # --- set-up -------------------------------------------------------------------------------
 
-.PHONY: rust clients-3 clients-2 clients-api clients-catalog clean
+.PHONY: rust clients-3 clients-2 clients-api clients-catalog clients-lake clean
 rust:
 	@command -v cargo >/dev/null || { echo 'error: cargo was not found; install Rust 1.95 or later from https://rustup.rs' >&2; exit 1; }
 
@@ -227,7 +228,10 @@ clients-api:
 	tests/setup/api_client.sh "$(CLIENTS_API)"
 
 clients-catalog:
-	tests/setup/catalog_client.sh "$(CLIENTS_CATALOG)"
+	tests/setup/python_environment.sh catalog "$(CLIENTS_CATALOG)"
+
+clients-lake:
+	tests/setup/python_environment.sh lake "$(CLIENTS_LAKE)"
 
 clients-2:
 	tests/setup/python_clients.sh 2.22 "$(CLIENTS_2)"

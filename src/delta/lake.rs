@@ -1,14 +1,29 @@
 //! The tables, by the place where each lies.
 
-use std::collections::BTreeMap;
+mod durable;
+mod fit;
+mod group;
+mod maintain;
+mod parquet_file;
+mod place;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Semaphore;
 
 use crate::LakeError;
+use place::Places;
+use table::Table;
 
 /// How the lake works.
 #[derive(Debug, Clone)]
@@ -37,39 +52,103 @@ pub struct Maintained {
 }
 
 /// All tables. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Lake {
-    #[allow(dead_code)]
-    settings: Arc<LakeSettings>,
+    inner: Arc<Inner>,
 }
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lake({:?})", self.inner.places)
+    }
+}
+
+struct Inner {
+    places: Places,
+    /// Kilobytes that may wait.
+    waiting: Arc<Semaphore>,
+    tables: Mutex<HashMap<String, Arc<Table>>>,
+    /// Encoding and committing run beside whoever asks, so that a worker that answers calls never waits for them.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What one permit of [`Inner::waiting`] stands for, in bytes.
+const UNIT: usize = 1024;
 
 impl Lake {
     pub fn new(settings: LakeSettings) -> Result<Self, LakeError> {
-        Ok(Self { settings: Arc::new(settings) })
+        Self::over(Places::new(&settings.directories), settings.waiting_bytes)
     }
 
-    /// Makes the table at `place` (`file:///…` or `s3://…`). There already, with these columns: nothing happens.
+    fn over(places: Places, waiting_bytes: usize) -> Result<Self, LakeError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("lake")
+            .enable_all()
+            .build()
+            .map_err(|error| LakeError::Internal(error.to_string()))?;
+        let inner = Inner {
+            places,
+            waiting: Arc::new(Semaphore::new((waiting_bytes / UNIT).max(1))),
+            tables: Mutex::default(),
+            runtime: Some(runtime),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    fn handle(&self) -> Result<Handle, LakeError> {
+        let runtime = self.inner.runtime.as_ref().map(|runtime| runtime.handle().clone());
+        runtime.ok_or_else(|| LakeError::Internal("the lake is closed".to_owned()))
+    }
+
+    /// Runs beside the caller; goes on if the caller goes away.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, LakeError>> + Send + 'static,
+    ) -> Result<T, LakeError> {
+        let done = self.handle()?.spawn(work).await;
+        done.map_err(|error| LakeError::Internal(format!("work on a table broke off: {error}")))?
+    }
+
+    fn table(&self, place: &str) -> Result<Arc<Table>, LakeError> {
+        let mut tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(place) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(Table::new(self.inner.places.open(place)?));
+        tables.insert(place.to_owned(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// Makes the table at `place` (`file:///…` or `s3://…`). There already: nothing happens.
     pub async fn create(
         &self,
         place: &str,
         columns: SchemaRef,
         properties: &BTreeMap<String, String>,
     ) -> Result<(), LakeError> {
-        let _ = (place, columns, properties);
-        unimplemented!()
+        let (table, properties) = (self.table(place)?, properties.clone());
+        self.beside(async move { table.create(&columns, &properties).await }).await
     }
 
     /// The columns of the table's latest version.
     pub async fn columns(&self, place: &str) -> Result<SchemaRef, LakeError> {
-        let _ = place;
-        unimplemented!()
+        let table = self.table(place)?;
+        self.beside(async move { table.latest().await?.columns() }).await
     }
 
     /// Appends rows, together with those that others append to the same table meanwhile. Returns once they are
     /// committed; what is acknowledged is never lost and in the table once. Columns that the rows lack are null.
     pub async fn append(&self, place: &str, rows: RecordBatch) -> Result<Committed, LakeError> {
-        let _ = (place, rows);
-        unimplemented!()
+        self.write(place, rows, None).await
     }
 
     /// Appends rows that a writer numbered. If the table has `sequence` or a later one of this writer already, nothing
@@ -81,25 +160,45 @@ impl Lake {
         writer: &str,
         sequence: i64,
     ) -> Result<Committed, LakeError> {
-        let _ = (place, rows, writer, sequence);
-        unimplemented!()
+        self.write(place, rows, Some((writer.to_owned(), sequence))).await
+    }
+
+    async fn write(
+        &self,
+        place: &str,
+        rows: RecordBatch,
+        numbered: Option<(String, i64)>,
+    ) -> Result<Committed, LakeError> {
+        let table = self.table(place)?;
+        let units = (rows.get_array_memory_size() / UNIT).max(1);
+        let permits = u32::try_from(units).map_err(|_| LakeError::Busy)?;
+        // Nobody waits for room: whoever sends can do so again, and what waits here is lost in a crash unsaid.
+        let waiting = Arc::clone(&self.inner.waiting);
+        let room = waiting.try_acquire_many_owned(permits).map_err(|_| LakeError::Busy)?;
+        table.append(&self.handle()?, rows, numbered, room).await
     }
 
     /// The last sequence number of a writer that the table has.
     pub async fn last_sequence(&self, place: &str, writer: &str) -> Result<Option<i64>, LakeError> {
-        let _ = (place, writer);
-        unimplemented!()
+        let (table, writer) = (self.table(place)?, writer.to_owned());
+        self.beside(async move { table.latest().await?.last_sequence(&writer).await }).await
     }
 
-    /// Merges small files, ordered by time, and removes files that no reader needs any more.
+    /// Merges small files and removes files that no reader needs any more.
     pub async fn maintain(&self, place: &str) -> Result<Maintained, LakeError> {
-        let _ = place;
-        unimplemented!()
+        let table = self.table(place)?;
+        self.beside(async move { maintain::maintain(&table).await }).await
     }
 
     /// The table as DataFusion reads it, at its latest committed version.
     pub async fn provider(&self, place: &str) -> Result<Arc<dyn TableProvider>, LakeError> {
-        let _ = place;
-        unimplemented!()
+        let table = self.table(place)?;
+        self.beside(async move { table.latest().await?.provider().await }).await
+    }
+
+    /// The places of all tables that this lake has written to or read since it was opened.
+    pub fn used(&self) -> Vec<String> {
+        let tables = self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.keys().cloned().collect()
     }
 }

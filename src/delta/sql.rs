@@ -1,8 +1,27 @@
 //! SQL over the lake. A statement is parsed once; what is not known to be harmless is refused.
 
+mod allowed;
+mod barrier;
+mod budget;
+mod commands;
+mod context;
+mod failure;
+mod function;
+mod functions;
+mod names;
+mod plan;
+mod reader;
 pub mod result;
+mod rewrite;
+mod ruled;
+mod run;
+mod syntax;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -10,7 +29,8 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
-use crate::{Lake, LakeError};
+use crate::LakeError;
+pub use run::{Engine, Tables};
 
 /// A table's or view's full name, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,16 +161,8 @@ pub type Name = Vec<String>;
 /// What statements do besides reading. Nothing of it is done here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    CreateCatalog {
-        name: Name,
-        if_not_exists: bool,
-        comment: Option<String>,
-    },
-    CreateSchema {
-        name: Name,
-        if_not_exists: bool,
-        comment: Option<String>,
-    },
+    CreateCatalog { name: Name, if_not_exists: bool, comment: Option<String> },
+    CreateSchema { name: Name, if_not_exists: bool, comment: Option<String> },
     /// Columns are name, SQL type, nullable, comment.
     CreateTable {
         name: Name,
@@ -159,90 +171,26 @@ pub enum Command {
         location: Option<String>,
         comment: Option<String>,
     },
-    CreateView {
-        name: Name,
-        or_replace: bool,
-        if_not_exists: bool,
-        definition: String,
-        comment: Option<String>,
-    },
-    CreateVolume {
-        name: Name,
-        if_not_exists: bool,
-        location: Option<String>,
-        comment: Option<String>,
-    },
-    CreateFunction {
-        name: Name,
-        or_replace: bool,
-        function: FunctionText,
-    },
+    CreateView { name: Name, or_replace: bool, if_not_exists: bool, definition: String, comment: Option<String> },
+    CreateVolume { name: Name, if_not_exists: bool, location: Option<String>, comment: Option<String> },
+    CreateFunction { name: Name, or_replace: bool, function: FunctionText },
     /// `kind` is CATALOG, SCHEMA, TABLE, VIEW, VOLUME or FUNCTION.
-    Drop {
-        kind: String,
-        name: Name,
-        if_exists: bool,
-        cascade: bool,
-    },
-    Grant {
-        privileges: Vec<String>,
-        kind: String,
-        name: Name,
-        principal: String,
-    },
-    Revoke {
-        privileges: Vec<String>,
-        kind: String,
-        name: Name,
-        principal: String,
-    },
-    ShowGrants {
-        principal: Option<String>,
-        kind: String,
-        name: Name,
-    },
-    ShowCatalogs {
-        like: Option<String>,
-    },
-    ShowSchemas {
-        catalog: Option<Name>,
-        like: Option<String>,
-    },
-    ShowTables {
-        schema: Option<Name>,
-        like: Option<String>,
-    },
-    ShowVolumes {
-        schema: Option<Name>,
-        like: Option<String>,
-    },
+    Drop { kind: String, name: Name, if_exists: bool, cascade: bool },
+    Grant { privileges: Vec<String>, kind: String, name: Name, principal: String },
+    Revoke { privileges: Vec<String>, kind: String, name: Name, principal: String },
+    ShowGrants { principal: Option<String>, kind: String, name: Name },
+    ShowCatalogs { like: Option<String> },
+    ShowSchemas { catalog: Option<Name>, like: Option<String> },
+    ShowTables { schema: Option<Name>, like: Option<String> },
+    ShowVolumes { schema: Option<Name>, like: Option<String> },
     /// `kind` is CATALOG, SCHEMA, TABLE, VOLUME or FUNCTION.
-    Describe {
-        kind: String,
-        name: Name,
-        extended: bool,
-    },
-    SetOwner {
-        kind: String,
-        name: Name,
-        owner: String,
-    },
+    Describe { kind: String, name: Name, extended: bool },
+    SetOwner { kind: String, name: Name, owner: String },
     /// `None` drops it.
-    SetRowFilter {
-        table: Name,
-        filter: Option<(Name, Vec<String>)>,
-    },
-    SetMask {
-        table: Name,
-        column: String,
-        mask: Option<(Name, Vec<String>)>,
-    },
+    SetRowFilter { table: Name, filter: Option<(Name, Vec<String>)> },
+    SetMask { table: Name, column: String, mask: Option<(Name, Vec<String>)> },
     /// The rows of `query`, or of VALUES, to be appended.
-    Insert {
-        table: Name,
-        columns: Vec<String>,
-        query: String,
-    },
+    Insert { table: Name, columns: Vec<String>, query: String },
 }
 
 /// What CREATE FUNCTION says.
@@ -254,17 +202,25 @@ pub struct FunctionText {
     pub comment: Option<String>,
 }
 
-/// Rows as they come, and whether more were cut off.
+/// Rows as they come. Dropping them ends the query.
 pub struct Rows {
     pub schema: SchemaRef,
     pub batches: BoxStream<'static, Result<RecordBatch, SqlError>>,
+    pub truncated: Truncated,
 }
 
-/// Runs statements.
-#[derive(Debug, Clone)]
-pub struct Engine {
-    #[allow(dead_code)]
-    lake: Lake,
+/// Whether rows were cut off by a limit. Final once the batches have ended.
+#[derive(Debug, Clone, Default)]
+pub struct Truncated(Arc<AtomicBool>);
+
+impl Truncated {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// What a statement that has no catalog or schema in a name means.
@@ -274,30 +230,7 @@ pub struct Defaults {
     pub schema: Option<String>,
 }
 
-impl Engine {
-    /// `memory_bytes`: for all statements together; `spill`: where they may put what does not fit, and how much.
-    pub fn new(lake: Lake, memory_bytes: usize) -> Result<Self, LakeError> {
-        let _ = memory_bytes;
-        Ok(Self { lake })
-    }
-
-    /// Plans a query: every table is asked of the governor, and its rules are in the plan before anything else.
-    /// The rows are computed as they are read; dropping them ends the query.
-    pub async fn run(
-        &self,
-        query: &Query,
-        parameters: &[Parameter],
-        defaults: &Defaults,
-        governor: std::sync::Arc<dyn Governor>,
-        limits: &QueryLimits,
-    ) -> Result<Rows, SqlError> {
-        let _ = (query, parameters, defaults, governor, limits);
-        unimplemented!()
-    }
-}
-
 /// Reads one statement. Several at once are refused.
 pub fn parse(text: &str) -> Result<Statement, SqlError> {
-    let _ = text;
-    unimplemented!()
+    syntax::parse(text)
 }

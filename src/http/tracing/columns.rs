@@ -11,7 +11,7 @@ pub(in crate::http) fn of(schema: &Schema) -> Vec<Column> {
             name: column.name,
             type_text: Some(column.type_text.to_lowercase()),
             type_json: None,
-            type_name: column.type_name.map(|name| name.to_owned()),
+            type_name: Some(column.type_name),
             type_precision: column.type_precision.map(i64::from),
             type_scale: column.type_scale.map(i64::from),
             type_interval_type: None,

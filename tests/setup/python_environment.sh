@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes the Python environment of the open-source client of Unity Catalog, and prints what it does.
+# Makes a Python environment from one of the requirements beside this file, and prints what it does.
 #
-#   catalog_client.sh DIRECTORY      e.g. catalog_client.sh ~/.cache/tracegate/clients-catalog
+#   python_environment.sh NAME DIRECTORY      e.g. python_environment.sh catalog ~/.cache/tracegate/clients-catalog
 set -euo pipefail
 
-directory=${1:?usage: catalog_client.sh DIRECTORY}
-requirements="$(cd "$(dirname "$0")" && pwd)/requirements-catalog.txt"
+name=${1:?usage: python_environment.sh NAME DIRECTORY}
+directory=${2:?usage: python_environment.sh NAME DIRECTORY}
+requirements="$(cd "$(dirname "$0")" && pwd)/requirements-$name.txt"
 
 command -v python3 >/dev/null || {
     echo 'error: Python 3.10 or later is needed; Debian or Ubuntu: apt-get install python3 python3-venv' >&2
@@ -14,11 +15,11 @@ command -v python3 >/dev/null || {
 wanted=$({ cat "$requirements"; python3 --version; } | python3 -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
 marker="$directory/.requirements.sha256"
 if [ -f "$marker" ] && [ "$(cat "$marker")" = "$wanted" ]; then
-    printf 'The environment of the catalog client is ready: %s\n' "$directory"
+    printf 'The Python environment %s is ready: %s\n' "$name" "$directory"
     exit 0
 fi
 
-printf 'Making the environment of the catalog client in %s (a minute, once)\n' "$directory"
+printf 'Making the Python environment %s in %s (a minute, once)\n' "$name" "$directory"
 mkdir -p "$(dirname "$directory")"
 python3 -m venv --clear "$directory"
 "$directory/bin/python" -m pip install --disable-pip-version-check --requirement "$requirements"

@@ -1,0 +1,175 @@
+//! One table: its latest version as far as it is known here, and its writer.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use deltalake_core::delta_datafusion::TableProviderBuilder;
+use deltalake_core::kernel::StructType;
+use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::protocol::SaveMode;
+use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::{DeltaTableError, ObjectStoreError};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::group::{self, Append};
+use super::place::Opened;
+use super::{Committed, durable};
+use crate::LakeError;
+
+/// Commits after which the log is summed up, so that nobody has to read all of it.
+const CHECKPOINT_EVERY: &str = "100";
+
+pub(super) struct Table {
+    pub place: String,
+    pub log_store: LogStoreRef,
+    pub directory: Option<PathBuf>,
+    known: tokio::sync::Mutex<Option<DeltaTableState>>,
+    writer: Mutex<Option<mpsc::UnboundedSender<Append>>>,
+}
+
+/// A table at one version.
+pub(super) struct Latest {
+    pub state: DeltaTableState,
+    pub log_store: LogStoreRef,
+}
+
+pub(super) fn failed(place: &str, error: DeltaTableError) -> LakeError {
+    match error {
+        DeltaTableError::NotATable(_) | DeltaTableError::InvalidTableLocation(_) => {
+            LakeError::NoTable(place.to_owned())
+        }
+        DeltaTableError::ObjectStore { source: ObjectStoreError::NotFound { .. } } => {
+            LakeError::NoTable(place.to_owned())
+        }
+        other => LakeError::Storage(other.to_string()),
+    }
+}
+
+impl Table {
+    pub fn new(opened: Opened) -> Self {
+        let Opened { place, log_store, directory } = opened;
+        Self { place, log_store, directory, known: Default::default(), writer: Mutex::default() }
+    }
+
+    pub async fn create(
+        &self,
+        columns: &SchemaRef,
+        properties: &BTreeMap<String, String>,
+    ) -> Result<(), LakeError> {
+        let fields: StructType = columns
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|error| LakeError::Malformed(format!("a column cannot be held: {error}")))?;
+        let mut configuration: Vec<(String, Option<String>)> =
+            properties.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        configuration.push(("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_EVERY.to_owned())));
+        CreateBuilder::new()
+            .with_log_store(LogStoreRef::clone(&self.log_store))
+            .with_columns(fields.fields().cloned())
+            .with_configuration(configuration)
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::Ignore)
+            .await
+            .map_err(|error| failed(&self.place, error))?;
+        durable::sync(self.directory.as_deref(), &[durable::commit_file(0)])?;
+        self.latest().await.map(|_| ())
+    }
+
+    /// The latest version, others' commits included.
+    pub async fn latest(&self) -> Result<Latest, LakeError> {
+        let mut known = self.known.lock().await;
+        let state = match known.clone() {
+            Some(mut state) => match state.update(&*self.log_store, None).await {
+                Ok(()) => state,
+                // Perhaps another table lies there by now; if not, what is known stays known.
+                Err(_) => self.load().await?,
+            },
+            None => self.load().await?,
+        };
+        *known = Some(state.clone());
+        Ok(Latest { state, log_store: LogStoreRef::clone(&self.log_store) })
+    }
+
+    /// What is known without asking the store, which a commit finds out to be old by itself.
+    pub async fn known(&self) -> Result<Latest, LakeError> {
+        if let Some(state) = self.known.lock().await.clone() {
+            return Ok(Latest { state, log_store: LogStoreRef::clone(&self.log_store) });
+        }
+        self.latest().await
+    }
+
+    pub async fn learn(&self, state: DeltaTableState) {
+        let mut known = self.known.lock().await;
+        if known.as_ref().is_none_or(|known| known.version() <= state.version()) {
+            *known = Some(state);
+        }
+    }
+
+    async fn load(&self) -> Result<DeltaTableState, LakeError> {
+        DeltaTableState::try_new(&*self.log_store, None).await.map_err(|error| failed(&self.place, error))
+    }
+
+    pub async fn append(
+        self: &Arc<Self>,
+        handle: &Handle,
+        rows: RecordBatch,
+        numbered: Option<(String, i64)>,
+        room: OwnedSemaphorePermit,
+    ) -> Result<Committed, LakeError> {
+        let (answer, answered) = oneshot::channel();
+        let append = Append { rows, numbered, answer, _room: room };
+        self.writer(handle)
+            .send(append)
+            .map_err(|_| LakeError::Internal("a table's writer is gone".to_owned()))?;
+        answered.await.map_err(|_| LakeError::Internal("a table's writer broke off".to_owned()))?
+    }
+
+    /// The one task that commits to this table here.
+    fn writer(self: &Arc<Self>, handle: &Handle) -> mpsc::UnboundedSender<Append> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*writer {
+            Some(sender) if !sender.is_closed() => sender.clone(),
+            _ => {
+                let (sender, appends) = mpsc::unbounded_channel();
+                // It holds the table weakly, or neither would ever end.
+                handle.spawn(group::run(Arc::downgrade(self), appends));
+                *writer = Some(sender.clone());
+                sender
+            }
+        }
+    }
+}
+
+impl Latest {
+    pub fn columns(&self) -> Result<SchemaRef, LakeError> {
+        let schema: arrow::datatypes::Schema = self
+            .state
+            .schema()
+            .as_ref()
+            .try_into_arrow()
+            .map_err(|error| LakeError::Storage(format!("a table's columns cannot be read: {error}")))?;
+        Ok(Arc::new(schema))
+    }
+
+    pub async fn last_sequence(&self, writer: &str) -> Result<Option<i64>, LakeError> {
+        let found = self.state.transaction_version(&*self.log_store, writer).await;
+        found.map_err(|error| LakeError::Storage(error.to_string()))
+    }
+
+    pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, LakeError> {
+        let provider = TableProviderBuilder::default()
+            .with_log_store(LogStoreRef::clone(&self.log_store))
+            .with_eager_snapshot(self.state.snapshot().clone())
+            .build()
+            .await
+            .map_err(|error| LakeError::Storage(error.to_string()))?;
+        Ok(Arc::new(provider))
+    }
+}

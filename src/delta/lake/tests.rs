@@ -1,0 +1,236 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{AsArray, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::prelude::SessionContext;
+
+use super::*;
+
+mod failing;
+
+fn columns() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Utf8, true),
+        Field::new("start_time_unix_nano", DataType::Int64, true),
+    ]))
+}
+
+fn rows(from: usize, count: usize) -> RecordBatch {
+    let ids: StringArray = (from..from + count).map(|number| Some(format!("{number:08}"))).collect();
+    let times: Int64Array = (from..from + count).map(|number| i64::try_from(number).ok()).collect();
+    RecordBatch::try_new(columns(), vec![Arc::new(ids), Arc::new(times)]).unwrap()
+}
+
+fn lake(directory: &tempfile::TempDir) -> Lake {
+    let directories = vec![directory.path().canonicalize().unwrap()];
+    Lake::new(LakeSettings { directories, waiting_bytes: 64 << 20 }).unwrap()
+}
+
+fn place(directory: &tempfile::TempDir, name: &str) -> String {
+    format!("file://{}/{name}", directory.path().canonicalize().unwrap().display())
+}
+
+async fn made(lake: &Lake, place: &str) {
+    lake.create(place, columns(), &BTreeMap::from([("otel.schemaVersion".to_owned(), "v2".to_owned())]))
+        .await
+        .unwrap();
+}
+
+/// All ids of a table, in order.
+async fn ids(lake: &Lake, place: &str) -> Vec<String> {
+    let context = SessionContext::new();
+    context.register_table("t", lake.provider(place).await.unwrap()).unwrap();
+    let found = context.sql("SELECT id FROM t ORDER BY id").await.unwrap().collect().await.unwrap();
+    let mut ids = Vec::new();
+    for batch in found {
+        let column = arrow::compute::cast(batch.column(0), &DataType::Utf8).unwrap();
+        ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    ids
+}
+
+fn numbers(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{number:08}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_there_once_they_are_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, place) = (lake(&directory), place(&directory, "t"));
+    assert!(matches!(lake.append(&place, rows(0, 1)).await, Err(LakeError::NoTable(_))));
+    made(&lake, &place).await;
+    made(&lake, &place).await;
+    assert_eq!(lake.columns(&place).await.unwrap().fields().len(), 2);
+    for from in 0..3 {
+        let done = lake.append(&place, rows(from * 10, 10)).await.unwrap();
+        assert!(done.written);
+        assert_eq!(ids(&lake, &place).await.len(), (from + 1) * 10);
+    }
+    assert_eq!(ids(&self::lake(&directory), &place).await, numbers(30));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_at_once_is_committed_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, place) = (lake(&directory), place(&directory, "t"));
+    made(&lake, &place).await;
+    let appends = (0..64).map(|from| {
+        let (lake, place) = (lake.clone(), place.clone());
+        tokio::spawn(async move { lake.append(&place, rows(from * 10, 10)).await.unwrap().version })
+    });
+    let mut versions = Vec::new();
+    for append in appends.collect::<Vec<_>>() {
+        versions.push(append.await.unwrap());
+    }
+    versions.sort_unstable();
+    versions.dedup();
+    assert!(versions.len() < 32, "64 appends made {} commits", versions.len());
+    assert_eq!(ids(&lake, &place).await, numbers(640));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_write_one_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory, "t");
+    let lakes = [lake(&directory), lake(&directory)];
+    made(&lakes[0], &place).await;
+    let appends = (0..40).map(|from| {
+        let (lake, place) = (lakes[from % 2].clone(), place.clone());
+        tokio::spawn(async move { lake.append(&place, rows(from * 5, 5)).await.unwrap() })
+    });
+    for append in appends.collect::<Vec<_>>() {
+        append.await.unwrap();
+    }
+    for lake in &lakes {
+        assert_eq!(ids(lake, &place).await, numbers(200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbered_rows_are_there_once_however_often_they_are_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other, place) = (lake(&directory), lake(&directory), place(&directory, "t"));
+    made(&one, &place).await;
+    assert_eq!(one.last_sequence(&place, "w").await.unwrap(), None);
+    assert!(one.append_once(&place, rows(0, 5), "w", 1).await.unwrap().written);
+    // Another process, which knows nothing of the first.
+    assert!(!other.append_once(&place, rows(0, 5), "w", 1).await.unwrap().written);
+    assert!(other.append_once(&place, rows(5, 5), "w", 2).await.unwrap().written);
+    assert!(!one.append_once(&place, rows(5, 5), "w", 2).await.unwrap().written);
+    assert!(one.append_once(&place, rows(10, 5), "another", 1).await.unwrap().written);
+    assert_eq!(one.last_sequence(&place, "w").await.unwrap(), Some(2));
+    assert_eq!(ids(&one, &place).await, numbers(15));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_number_twice_at_once_is_written_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, place) = (lake(&directory), place(&directory, "t"));
+    made(&lake, &place).await;
+    let appends = (0..8).map(|_| {
+        let (lake, place) = (lake.clone(), place.clone());
+        tokio::spawn(async move { lake.append_once(&place, rows(0, 5), "w", 1).await.unwrap().written })
+    });
+    let mut written = 0;
+    for append in appends.collect::<Vec<_>>() {
+        written += usize::from(append.await.unwrap());
+    }
+    assert_eq!((written, ids(&lake, &place).await), (1, numbers(5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_do_not_fit_are_refused_and_take_nobody_along() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, place) = (lake(&directory), place(&directory, "t"));
+    made(&lake, &place).await;
+    let schema = Arc::new(Schema::new(vec![Field::new("other", DataType::Int64, true)]));
+    let foreign = RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![1]))]).unwrap();
+    let (good, bad) = tokio::join!(lake.append(&place, rows(0, 5)), lake.append(&place, foreign));
+    assert!(good.unwrap().written);
+    assert!(bad.unwrap_err().to_string().contains("`other`"));
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, true)]));
+    let less = RecordBatch::try_new(schema, vec![Arc::new(StringArray::from(vec!["00000005"]))]).unwrap();
+    assert!(lake.append(&place, less).await.unwrap().written);
+    assert_eq!(ids(&lake, &place).await, numbers(6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_fit_into_memory_is_sent_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let directories = vec![directory.path().canonicalize().unwrap()];
+    let lake = Lake::new(LakeSettings { directories, waiting_bytes: 2048 }).unwrap();
+    let place = place(&directory, "t");
+    made(&lake, &place).await;
+    assert!(matches!(lake.append(&place, rows(0, 10_000)).await, Err(LakeError::Busy)));
+    assert!(lake.append(&place, rows(0, 2)).await.unwrap().written);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_is_where_it_says_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    let lake = lake(&directory);
+    std::os::unix::fs::symlink(outside.path(), directory.path().join("link")).unwrap();
+    std::fs::create_dir(directory.path().join("real")).unwrap();
+    std::os::unix::fs::symlink(directory.path().join("real"), directory.path().join("inside")).unwrap();
+    for bad in [
+        place(&directory, "link"),
+        place(&directory, "link/t"),
+        place(&directory, "inside"),
+        place(&directory, "../x"),
+        format!("file://{}", outside.path().display()),
+        "file:///etc".to_owned(),
+        "gs://bucket/x".to_owned(),
+        "relative".to_owned(),
+    ] {
+        assert!(matches!(lake.columns(&bad).await, Err(LakeError::Storage(_))), "{bad}");
+    }
+    assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_files_are_merged_while_others_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, other, place) = (lake(&directory), self::lake(&directory), place(&directory, "t"));
+    made(&lake, &place).await;
+    for from in 0..20 {
+        lake.append(&place, rows(from * 5, 5)).await.unwrap();
+    }
+    let (maintained, appended) = tokio::join!(lake.maintain(&place), other.append(&place, rows(100, 5)));
+    assert!(appended.unwrap().written);
+    let mut maintained = maintained.unwrap();
+    if maintained.files_after == maintained.files_before {
+        maintained = lake.maintain(&place).await.unwrap();
+    }
+    assert!(maintained.files_after < maintained.files_before, "{maintained:?}");
+    assert_eq!(ids(&lake, &place).await, numbers(105));
+    assert_eq!(ids(&other, &place).await, numbers(105));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_every_few_writes_loses_and_doubles_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory, "t");
+    made(&lake(&directory), &place).await;
+    for after in [false, true] {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let places = Places::wrapped(&[directory.path().canonicalize().unwrap()], move |inner| {
+            Arc::new(failing::Failing { inner, calls: Arc::clone(&counted), every: 3, after })
+        });
+        let lake = Lake::over(places, 64 << 20).unwrap();
+        let base = if after { 100 } else { 0 };
+        for from in 0..20 {
+            // Whoever gets an error sends the same rows again with the same number.
+            let mut attempts = 0;
+            while let Err(error) =
+                lake.append_once(&place, rows(base + from * 5, 5), "w", (base + from + 1) as i64).await
+            {
+                attempts += 1;
+                assert!(attempts < 20, "{error}");
+            }
+        }
+        assert!(calls.load(Ordering::SeqCst) > 50);
+    }
+    assert_eq!(ids(&lake(&directory), &place).await, numbers(200));
+}
