@@ -38,7 +38,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
     }
     let place = call.place.take().ok_or(Refusal::UnknownEndpoint)?;
     match &place {
-        Place::Volume { .. } => volume::answer(call, verb, &place).await,
+        Place::Volume { .. } => volume::answer(call, trail, verb, &place).await,
         Place::Artifact { path } => artifacts::answer(call, trail, verb, path).await,
         Place::Elsewhere => Err(Refusal::NotOffered(
             "the artifacts of this experiment lie in a store that is not reached by this path".to_owned(),

@@ -32,6 +32,9 @@ const PIECE: usize = 256 * 1024;
 /// An upload that nobody has written to for so long is what a crash has left.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Times that directories are made for one file.
+const ATTEMPTS: usize = 50;
+
 #[derive(Debug, Clone)]
 pub struct Directory(Arc<Root>);
 
@@ -277,7 +280,13 @@ impl Root {
     fn publish(&self, file: NamedTempFile, path: &str, existing: Existing) -> io::Result<()> {
         file.as_file().sync_all()?;
         let (parent, _) = path.rsplit_once('/').unwrap_or(("", path));
+        let mut attempts = 0;
         while !self.place(&file, path, existing)? {
+            // Another replica may remove directories meanwhile; not for ever.
+            attempts += 1;
+            if attempts > ATTEMPTS {
+                return Err(ErrorKind::NotFound.into());
+            }
             self.make_directories(parent)?;
         }
         if existing == Existing::Replace {
@@ -301,6 +310,7 @@ impl Root {
         };
         match placed {
             Ok(()) => File::from(parent).sync_all().map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }

@@ -36,7 +36,7 @@ impl ObjectsError {
 
     /// Ours to mend: the log has the cause, the caller is told that it is not theirs.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        tracing::error!(%cause, "the artifact store failed");
+        tracing::error!(%cause, "a file of the artifact store failed");
         Self::new(ObjectsFault::Internal, "the artifact store failed; the log of the gateway says why")
     }
 }

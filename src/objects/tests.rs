@@ -190,3 +190,115 @@ async fn what_a_crash_left_is_removed_once_it_is_old() {
     let left: Vec<_> = std::fs::read_dir(incoming).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["new"]);
 }
+
+#[tokio::test]
+async fn directories_are_made_found_and_removed_once_empty() {
+    for (_directory, objects) in stores().await {
+        assert_eq!(objects.directory("a/b").await, Ok(None));
+        objects.make_directory("a/b").await.unwrap();
+        objects.make_directory("a/b").await.unwrap();
+        assert_eq!(objects.directory("a/b").await, Ok(Some(vec![])));
+        objects.put("a/b/file", Body::memory("x")).await.unwrap();
+        assert_eq!(objects.remove_directory("a/b").await.unwrap_err().fault, ObjectsFault::NotEmpty);
+        assert_eq!(names(&objects.directory("a/b").await.unwrap().unwrap()), [("file", Some(1))]);
+        objects.delete("a/b/file").await.unwrap();
+        objects.make_directory("a/b").await.unwrap();
+        assert_eq!(objects.remove_directory("a/b").await, Ok(true));
+        assert_eq!(objects.remove_directory("a/b").await, Ok(false));
+        assert_eq!(objects.directory("a/b").await, Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn what_is_to_be_kept_is_kept_also_among_many_who_come_at_once() {
+    for (_directory, objects) in stores().await {
+        let stored: Vec<bool> = stream::iter(0..16)
+            .map(|number: u8| {
+                let objects = objects.clone();
+                async move {
+                    let stored = objects.store("a/one", Body::memory(vec![number]), Existing::Keep).await;
+                    assert!(
+                        stored.as_ref().is_ok_and(|size| *size == 1)
+                            || stored.as_ref().is_err_and(|error| error.fault == ObjectsFault::Exists)
+                    );
+                    stored.is_ok()
+                }
+            })
+            .buffer_unordered(16)
+            .collect()
+            .await;
+        assert_eq!(stored.iter().filter(|stored| **stored).count(), 1);
+        objects.store("a/one", Body::memory("replaced"), Existing::Replace).await.unwrap();
+        assert_eq!(text(&objects, "a/one", None).await.unwrap().1, "replaced");
+    }
+}
+
+fn volume_at(volumes: &Volumes, path: &std::path::Path) -> Result<Volume, ObjectsError> {
+    volumes.at(&format!("file://{}", path.display()))
+}
+
+#[tokio::test]
+async fn a_volume_lies_in_a_directory_that_is_configured_and_behind_no_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = directory.path().canonicalize().unwrap();
+    let (own, outside) = (base.join("own"), base.join("outside"));
+    std::fs::create_dir_all(outside.join("real")).unwrap();
+    std::fs::write(outside.join("real/secret"), "s").unwrap();
+    std::os::unix::fs::symlink(outside.join("real"), outside.join("link")).unwrap();
+    let volumes = Volumes::new(Some(own.clone()), [outside.clone()]);
+    let managed = volume_at(&volumes, &own.join("volumes/1")).unwrap();
+    assert_eq!(managed.directory("").await, Ok(Some(vec![])));
+    managed.store("a/b", Body::memory("x"), Existing::Keep).await.unwrap();
+    assert_eq!(std::fs::read(own.join("volumes/1/a/b")).unwrap(), b"x");
+
+    let linked = volume_at(&volumes, &outside.join("link")).unwrap();
+    assert_eq!(linked.about("secret").await, Ok(None));
+    assert!(linked.get("secret", None).await.unwrap().is_none());
+    assert!(linked.store("new", Body::Empty, Existing::Replace).await.is_err());
+    assert_eq!(linked.directory("").await, Ok(Some(vec![])));
+    assert!(linked.make_directory("new").await.is_err());
+    assert_eq!(std::fs::read_dir(outside.join("real")).unwrap().count(), 1);
+
+    for nowhere in
+        [base.join("elsewhere"), base.clone(), own.join(".tracegate/parts"), outside.join(".tracegate")]
+    {
+        assert!(volume_at(&volumes, &nowhere).is_err(), "{}", nowhere.display());
+    }
+    assert_eq!(volumes.at("gs://bucket/x").unwrap_err().fault, ObjectsFault::NotOffered);
+    for reserved in [".tracegate", ".tracegate/parts/x", "a/.tracegate-directory"] {
+        assert!(managed.store(reserved, Body::Empty, Existing::Replace).await.is_err(), "{reserved}");
+        assert!(managed.about(reserved).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn parts_are_joined_by_their_tags_and_expired_uploads_are_cleared_away() {
+    for (_directory, objects) in stores().await {
+        let volume = Volume { objects, below: "v".to_owned() };
+        let upload = uuid::Uuid::now_v7();
+        let second = volume.put_part(upload, 2, Body::memory("b")).await.unwrap();
+        let first = volume.put_part(upload, 1, Body::memory("a")).await.unwrap();
+        let again = volume.put_part(upload, 1, Body::memory("A")).await.unwrap();
+        for wrong in [
+            vec![(1, second.clone())],
+            vec![(1, first.clone()), (1, again.clone())],
+            vec![(1, "../../x".to_owned())],
+            vec![(3, first.clone())],
+        ] {
+            assert!(volume.complete("whole", upload, wrong, Existing::Keep).await.is_err());
+        }
+        let parts = vec![(2, second), (1, again)];
+        assert_eq!(volume.complete("whole", upload, parts, Existing::Keep).await, Ok(2));
+        assert_eq!(text(&volume.objects, "v/whole", None).await.unwrap().1, "Ab");
+        let (open, began) = (uuid::Uuid::now_v7(), 1_000);
+        let old = uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, began, 0));
+        for upload in [open, old] {
+            volume.put_part(upload, 1, Body::memory("x")).await.unwrap();
+        }
+        volume.clear_expired(began + parts::LIFETIME).await.unwrap();
+        assert_eq!(volume.objects.list(".tracegate/parts").await.unwrap().len(), 2);
+        volume.clear_expired(began + parts::LIFETIME + 1).await.unwrap();
+        let left = volume.objects.list(".tracegate/parts").await.unwrap();
+        assert_eq!(names(&left), [(open.simple().to_string().as_str(), None)]);
+    }
+}

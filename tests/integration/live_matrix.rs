@@ -97,10 +97,10 @@ fn id_of(target: Target) -> String {
         Target::ReviewQueue => thing("rq", B),
         Target::PromptJob => thing("job", B),
         Target::Artifact => format!("{B}/{}/artifacts/model.bin", run(B)),
+        Target::File => format!("WorkspaceInternal/Mlflow/Artifacts/{B}/Runs/{}/artifacts/model.bin", run(B)),
         Target::RegisteredModel => model_name(B),
         Target::ModelSource => format!("mlflow-artifacts:/{B}/{}/artifacts/model", run(B)),
         Target::PromptUri => format!("prompts:/{}/1", model_name(B)),
-        Target::File => "Volumes/main/agents/files/x".to_owned(),
     }
 }
 

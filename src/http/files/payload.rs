@@ -186,3 +186,48 @@ async fn answer(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
     answer.insert("files".to_owned(), listed.into());
     Ok(Some(pages::written(200, &answer)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::Manifest;
+
+    /// What is listed as without payload must exist; a new operation that reads traces is payload until somebody says
+    /// that it is not.
+    #[test]
+    fn operations_without_payload_are_known_ones() {
+        let manifest = Manifest::builtin().unwrap();
+        let known = |name: &str| manifest.operations().iter().any(|operation| operation.name == name);
+        for name in METADATA {
+            assert!(known(name), "{name}");
+        }
+        for operation in
+            ["trace.get", "trace.artifact", "trace.metrics", "artifact.proxy_get", "ui.graphql", "new.one"]
+        {
+            assert_eq!(
+                on_volume(operation, Privilege::TraceRead),
+                Some(Privilege::ReadVolume),
+                "{operation}"
+            );
+            assert_eq!(
+                on_volume(operation, Privilege::ArtifactRead),
+                Some(Privilege::ReadVolume),
+                "{operation}"
+            );
+        }
+        for operation in ["otlp.export", "artifact.upload", "files.trace_put", "new.one"] {
+            assert_eq!(
+                on_volume(operation, Privilege::TraceWrite),
+                Some(Privilege::WriteVolume),
+                "{operation}"
+            );
+            assert_eq!(
+                on_volume(operation, Privilege::ArtifactWrite),
+                Some(Privilege::WriteVolume),
+                "{operation}"
+            );
+        }
+        assert_eq!(on_volume("trace.info", Privilege::TraceRead), None);
+        assert_eq!(on_volume("trace.get", Privilege::TraceList), None);
+    }
+}

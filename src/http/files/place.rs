@@ -6,6 +6,7 @@ use super::super::error::Refusal;
 use super::super::lookup::Demand;
 use super::absent;
 use crate::access::{ExperimentId, LoggedModelId, Privilege, RunId, Securable, SecurableKind, TraceId};
+use crate::app::payload::PayloadPlace;
 use crate::app::roots::{proxied_path, segments};
 use crate::objects::Volume;
 use crate::store::CatalogObject;
@@ -31,6 +32,7 @@ pub(in crate::http) async fn demand(
         ["Volumes", catalog, schema, volume, rest @ ..] => {
             let named = volume_named(catalog, schema, volume)?;
             let found = demand_volume(call, privilege, &named).await?;
+            note_trace(call, &named, rest).await?;
             Place::Volume { named, found: found.map(Box::new), path: rest.join("/") }
         }
         ["WorkspaceInternal", "Mlflow", "Artifacts", experiment, kind, id, rest @ ..] => {
@@ -59,6 +61,24 @@ pub(in crate::http) async fn demand(
         _ => return Err(absent(&format!("/{}", parts.join("/")))),
     };
     call.place = Some(place);
+    Ok(())
+}
+
+/// Notes for the record whose payload a file is, where an experiment keeps its traces there.
+async fn note_trace(call: &mut Call<'_>, volume: &Securable, path: &[&str]) -> Result<(), Refusal> {
+    for (at, pair) in path.windows(2).enumerate() {
+        let ["traces", id] = pair else { continue };
+        let Ok(trace) = TraceId::parse(id) else { continue };
+        let Some(claim) = call.app.owners.of_trace(call.app, call.backend, &trace).await? else { continue };
+        let facts = call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
+        let Some(facts) = facts else { continue };
+        if let PayloadPlace::Volume(named, root) = call.app.payload_place(&facts.artifact_location).await?
+            && named == *volume
+            && root == path.get(..at).unwrap_or_default().join("/")
+        {
+            call.trace_ids.push(trace);
+        }
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::super::call::Call;
 use super::super::error::Refusal;
+use super::super::trail::Trail;
 use super::{Place, SignedUrl, absent, answered, done, existing, parts, query, until};
 use crate::objects::{About, Asked, Volume, http_date, parse_http_date, parse_range, tag};
 use crate::store::Purpose;
@@ -12,7 +13,12 @@ use crate::wire::{Body, Headers, Malformed, Method, Reply};
 /// Entries of a page where the client does not say, and the most that it gets.
 const PAGE: usize = 1000;
 
-pub(super) async fn answer(call: &mut Call<'_>, verb: &str, place: &Place) -> Result<Reply, Refusal> {
+pub(super) async fn answer(
+    call: &mut Call<'_>,
+    trail: &mut Trail,
+    verb: &str,
+    place: &Place,
+) -> Result<Reply, Refusal> {
     let (volume, path, object) = place.volume(call).await?;
     let shown = format!("/Volumes/{}/{path}", object.securable.id.replace('.', "/"));
     let file = || match path {
@@ -23,7 +29,7 @@ pub(super) async fn answer(call: &mut Call<'_>, verb: &str, place: &Place) -> Re
         "put" => {
             let (path, existing) = (file()?, existing(call)?);
             let body = std::mem::replace(&mut call.body, Body::Empty);
-            volume.store(path, body, existing).await?;
+            trail.bytes_in(volume.store(path, body, existing).await?);
             Ok(done(204))
         }
         "get" => get(call, &volume, file()?, &shown).await,
