@@ -11,7 +11,7 @@ use crate::access::Principal;
 use crate::config::lake::LakeConfig;
 use crate::lake::arrow::array::RecordBatch;
 use crate::lake::arrow::datatypes::SchemaRef;
-use crate::lake::sql::TableName;
+use crate::lake::sql::{Function, TableName};
 
 /// How a caller wants its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Touched {
 #[derive(Debug, Clone, Default)]
 pub struct Witness {
     pub touched: Vec<Touched>,
+    /// The functions that were called by name, and what each was.
+    pub functions: BTreeMap<TableName, Function>,
     /// What was answered of memberships.
     pub members: BTreeMap<String, bool>,
     /// Securables and privileges that were asked for, for the record.

@@ -72,7 +72,7 @@ pub struct Call {
 }
 
 /// A function whose body is one SQL expression over its parameters.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Function {
     pub name: String,
     /// Name and SQL type.

@@ -154,6 +154,25 @@ def test_a_filter_and_a_mask_hold_through_every_way(rows, failed, main):
     assert "INSUFFICIENT_PERMISSIONS" in failed("bob", f"SELECT * FROM {main}.s.f")[0]
 
 
+@pytest.mark.parametrize("change", [
+    ["REVOKE EXECUTE ON FUNCTION {f} FROM `bob`"],
+    ["DROP FUNCTION {f}", "CREATE FUNCTION {f}(a BIGINT) RETURNS BIGINT RETURN a + 2", "GRANT EXECUTE ON FUNCTION {f} TO `bob`"],
+])
+def test_rows_that_a_function_made_are_not_fetched_once_it_is_revoked_or_another(as_caller, run, rows, main, change):
+    function = f"{main}.s.more_{uuid.uuid4().hex[:6]}"
+    rows("admin", f"CREATE FUNCTION {function}(a BIGINT) RETURNS BIGINT RETURN a + 1")
+    rows("admin", f"GRANT EXECUTE ON FUNCTION {function} TO `bob`")
+    answer = run("bob", f"SELECT {function}(tokens) AS more FROM {main}.s.t ORDER BY more")
+    api = as_caller("bob").statement_execution
+    assert api.get_statement(answer.statement_id).result.data_array == [["2"], ["3"]]
+    for text in change:
+        rows("admin", text.format(f=function))
+    for call in (lambda: api.get_statement(answer.statement_id),
+                 lambda: api.get_statement_result_chunk_n(answer.statement_id, 0)):
+        with pytest.raises(PermissionDenied):
+            call()
+
+
 def test_a_view_reads_what_its_owner_and_its_definer_may(rows, failed, main):
     rows("admin", f"CREATE VIEW {main}.s.one AS SELECT tenant FROM t")
     rows("admin", f"CREATE TABLE {main}.s.own (a INT)")

@@ -70,6 +70,14 @@ impl Governor {
                 )));
             }
         }
+        for (name, was) in &witness.functions {
+            if self.callable(name).await? != *was {
+                return Err(Refused::Denied(format!(
+                    "function `{}` was changed since the statement ran; run it again",
+                    full(name)
+                )));
+            }
+        }
         match witness.members.iter().find(|(group, was)| sql::Governor::is_member(self, group) != **was) {
             Some(_) => Err(Refused::Denied("groups were changed since the statement ran".to_owned())),
             None => Ok(()),
@@ -207,6 +215,15 @@ impl Governor {
         Ok(Rules { row_filter, masks })
     }
 
+    /// A function that the caller may call by name.
+    async fn callable(&self, name: &TableName) -> Result<Function, Refused> {
+        let missing = || Refused::Missing(full(name));
+        let object = self.object(SecurableKind::Function, name).await?.ok_or_else(missing)?;
+        self.admits(&object.securable, Privilege::Execute, missing)?;
+        function_of(&object)
+            .ok_or_else(|| Refused::Denied(format!("function `{}` has no SQL expression to run", full(name))))
+    }
+
     /// A filter or mask. Without its function, or with another one of its name, nobody reads the table.
     async fn rule(
         &self,
@@ -245,11 +262,9 @@ impl sql::Governor for Governor {
     }
 
     async fn function(&self, name: &TableName) -> Result<Function, Refused> {
-        let missing = || Refused::Missing(full(name));
-        let object = self.object(SecurableKind::Function, name).await?.ok_or_else(missing)?;
-        self.admits(&object.securable, Privilege::Execute, missing)?;
-        function_of(&object)
-            .ok_or_else(|| Refused::Denied(format!("function `{}` has no SQL expression to run", full(name))))
+        let function = self.callable(name).await?;
+        self.noted.lock().functions.insert(name.clone(), function.clone());
+        Ok(function)
     }
 
     fn current_user(&self) -> String {
