@@ -47,6 +47,7 @@ help:
 	  'make bench-abuse     what a client notices while others abuse the gateway' \
   'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
 	  'make bench-embedded  our store beside mlflow server, without auth, with basic-auth, and with its cache' \
+  'make bench-lake  spans a second into Delta tables, and SQL over them beside plain DataFusion' \
   'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
 
@@ -174,6 +175,15 @@ bench: clients-3 rust
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/http/bench.py $(BENCH_ARGS)
 	$(MAKE) bench-identity BENCH_ARGS=
+
+# Delta tables: LAKE_SPANS is how many the queries read.
+LAKE_SPANS ?= 10000000
+.PHONY: bench-lake
+bench-lake: clients-3 rust
+	tests/setup/bench_tools.sh
+	cargo build --release --bin tracegate
+	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/lake/ingest.py $(BENCH_ARGS)
+	cargo bench -p tracegate-delta --bench tables -- $(LAKE_SPANS)
 
 # What a client notices while others abuse the gateway.
 .PHONY: bench-abuse
