@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 
 use crate::LakeError;
+use group::{Follows, Numbered};
 use place::Places;
 use table::Table;
 
@@ -160,14 +161,29 @@ impl Lake {
         writer: &str,
         sequence: i64,
     ) -> Result<Committed, LakeError> {
-        self.write(place, rows, Some((writer.to_owned(), sequence))).await
+        let writer = writer.to_owned();
+        self.write(place, rows, Some(Numbered { writer, sequence, follows: Follows::Lower })).await
+    }
+
+    /// As [`append_once`](Self::append_once), and only if the last that the table has of this writer is `after`. What
+    /// somebody else may still be about to commit after `after` is kept out by this, even without rows.
+    pub async fn append_after(
+        &self,
+        place: &str,
+        rows: RecordBatch,
+        writer: &str,
+        after: Option<i64>,
+        sequence: i64,
+    ) -> Result<Committed, LakeError> {
+        let (writer, follows) = (writer.to_owned(), Follows::Exactly(after));
+        self.write(place, rows, Some(Numbered { writer, sequence, follows })).await
     }
 
     async fn write(
         &self,
         place: &str,
         rows: RecordBatch,
-        numbered: Option<(String, i64)>,
+        numbered: Option<Numbered>,
     ) -> Result<Committed, LakeError> {
         let table = self.table(place)?;
         let units = (rows.get_array_memory_size() / UNIT).max(1);

@@ -28,10 +28,35 @@ const ATTEMPTS: usize = 8;
 /// How often a commit gives way to others' before it counts as failed.
 const GIVES_WAY: usize = 30;
 
+/// The place of rows among those of a writer that numbers them.
+#[derive(Debug, Clone)]
+pub(super) struct Numbered {
+    pub writer: String,
+    pub sequence: i64,
+    pub follows: Follows,
+}
+
+/// What must be the last that the table has of the writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// Anything before it.
+    Lower,
+    Exactly(Option<i64>),
+}
+
+impl Numbered {
+    fn may_follow(&self, last: Option<i64>) -> bool {
+        match self.follows {
+            Follows::Lower => last.is_none_or(|last| last < self.sequence),
+            Follows::Exactly(wanted) => last == wanted,
+        }
+    }
+}
+
 /// Rows that wait for their commit, and who waits for it.
 pub(super) struct Append {
     pub rows: RecordBatch,
-    pub numbered: Option<(String, i64)>,
+    pub numbered: Option<Numbered>,
     pub answer: oneshot::Sender<Result<Committed, LakeError>>,
     pub _room: OwnedSemaphorePermit,
 }
@@ -62,12 +87,13 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
         Ok(columns) => columns,
         Err(error) => return refuse(group, &error),
     };
-    let mut written: HashMap<String, i64> = HashMap::new();
+    let mut written: HashMap<String, Numbered> = HashMap::new();
     let (mut batches, mut waiting) = (Vec::new(), Vec::new());
     for append in group {
-        if let Some((writer, sequence)) = &append.numbered {
+        if let Some(numbered) = &append.numbered {
+            let writer = &numbered.writer;
             let last = match written.get(writer) {
-                Some(last) => Ok(Some(*last)),
+                Some(last) => Ok(Some(last.sequence)),
                 None => latest.last_sequence(writer).await,
             };
             match last {
@@ -75,7 +101,7 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
                     let _ = append.answer.send(Err(error));
                     continue;
                 }
-                Ok(Some(last)) if last >= *sequence => {
+                Ok(last) if !numbered.may_follow(last) => {
                     let version = i64::try_from(latest.state.version()).unwrap_or(i64::MAX);
                     // Of this group's own it is known only once the group is committed.
                     match written.contains_key(writer) {
@@ -91,8 +117,11 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
         }
         match fit::fit(&append.rows, &columns) {
             Ok(rows) => {
-                if let Some((writer, sequence)) = append.numbered {
-                    written.insert(writer, sequence);
+                if let Some(numbered) = append.numbered {
+                    // Of several in one group the first says what the commit as a whole must follow.
+                    let follows = written.get(&numbered.writer).map(|first| first.follows);
+                    let follows = follows.unwrap_or(numbered.follows);
+                    written.insert(numbered.writer.clone(), Numbered { follows, ..numbered });
                 }
                 batches.push(rows);
                 waiting.push((append.answer, true));
@@ -151,9 +180,10 @@ async fn write(
     latest: Latest,
     columns: &SchemaRef,
     batches: Vec<RecordBatch>,
-    numbered: &HashMap<String, i64>,
+    numbered: &HashMap<String, Numbered>,
 ) -> Result<i64, LakeError> {
     let mut adds = Vec::new();
+    let batches: Vec<RecordBatch> = batches.into_iter().filter(|batch| batch.num_rows() > 0).collect();
     for Encoded { add, bytes } in encoded(columns, batches).await? {
         let path = Path::from(add.path.as_str());
         let (store, bytes) = (table.log_store.object_store(None), bytes::Bytes::from(bytes));
@@ -179,6 +209,9 @@ async fn write(
 /// Rows as one file, or as two that are made at the same time.
 async fn encoded(columns: &SchemaRef, mut batches: Vec<RecordBatch>) -> Result<Vec<Encoded>, LakeError> {
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    if rows == 0 {
+        return Ok(Vec::new());
+    }
     let mut parts = Vec::new();
     if rows >= TWO_FILES && batches.len() > 1 {
         parts.push(batches.split_off(batches.len() / 2));
@@ -205,13 +238,12 @@ async fn committed(
     table: &Arc<Table>,
     mut latest: Latest,
     adds: &[Add],
-    numbered: &HashMap<String, i64>,
+    numbered: &HashMap<String, Numbered>,
 ) -> Result<u64, LakeError> {
     let first = latest.state.version();
     let mut last_error = LakeError::Contended(table.place.clone());
     for attempt in 1..=ATTEMPTS {
-        let transactions =
-            numbered.iter().map(|(writer, sequence)| Transaction::new(writer, *sequence)).collect();
+        let transactions = numbered.values().map(|one| Transaction::new(&one.writer, one.sequence)).collect();
         let properties = CommitProperties::default()
             .with_max_retries(GIVES_WAY)
             .with_application_transactions(transactions);
@@ -239,8 +271,8 @@ async fn committed(
         if let Some(version) = found(table, first, latest.state.version(), adds).await? {
             return Ok(version);
         }
-        for (writer, sequence) in numbered {
-            if latest.last_sequence(writer).await?.is_some_and(|last| last >= *sequence) {
+        for one in numbered.values() {
+            if !one.may_follow(latest.last_sequence(&one.writer).await?) {
                 // Another process wrote the same rows first; ours must not come on top.
                 return Err(LakeError::Contended(table.place.clone()));
             }

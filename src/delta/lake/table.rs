@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::group::{self, Append};
+use super::group::{self, Append, Numbered};
 use super::place::Opened;
 use super::{Committed, durable};
 use crate::LakeError;
@@ -124,7 +124,7 @@ impl Table {
         self: &Arc<Self>,
         handle: &Handle,
         rows: RecordBatch,
-        numbered: Option<(String, i64)>,
+        numbered: Option<Numbered>,
         room: OwnedSemaphorePermit,
     ) -> Result<Committed, LakeError> {
         let (answer, answered) = oneshot::channel();

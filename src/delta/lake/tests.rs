@@ -122,6 +122,66 @@ async fn numbered_rows_are_there_once_however_often_they_are_sent() {
     assert_eq!(ids(&one, &place).await, numbers(15));
 }
 
+/// A writer that takes over from another, of which nobody knows whether it is gone, first writes a number without
+/// rows. What the other is about to commit then comes too late.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_something_else_than_it_says_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (lake(&directory), lake(&directory));
+    let place = place(&directory, "t");
+    made(&one, &place).await;
+    assert!(one.append_after(&place, rows(0, 5), "w", None, 10).await.unwrap().written);
+    assert!(!one.append_after(&place, rows(5, 5), "w", None, 20).await.unwrap().written);
+    let files = |lake: &Lake| {
+        let (lake, place) = (lake.clone(), place.clone());
+        async move { lake.maintain(&place).await.unwrap().files_before }
+    };
+    let before = files(&other).await;
+    assert!(other.append_after(&place, rows(0, 0), "w", Some(10), 21).await.unwrap().written);
+    assert_eq!(files(&other).await, before, "a number without rows is no file");
+    // Both above and below the number that came between.
+    assert!(!one.append_after(&place, rows(5, 5), "w", Some(10), 20).await.unwrap().written);
+    assert!(!one.append_after(&place, rows(5, 5), "w", Some(10), 30).await.unwrap().written);
+    assert!(one.append_after(&place, rows(5, 5), "w", Some(21), 30).await.unwrap().written);
+    assert_eq!(other.last_sequence(&place, "w").await.unwrap(), Some(30));
+    assert_eq!(ids(&other, &place).await, numbers(10));
+}
+
+/// Of several that follow the same, one is written, in whatever order they come.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_successors_one_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let lakes: Vec<Lake> = (0..3).map(|_| lake(&directory)).collect();
+    let place = place(&directory, "t");
+    made(&lakes[0], &place).await;
+    for round in 0..5_i64 {
+        let after = (round > 0).then(|| lakes[0].last_sequence(&place, "w"));
+        let after = match after {
+            Some(last) => last.await.unwrap(),
+            None => None,
+        };
+        let tries: Vec<_> = (0..6_i64)
+            .map(|number| {
+                let (lake, place) = (lakes[usize::try_from(number % 3).unwrap()].clone(), place.clone());
+                let from = usize::try_from(round).unwrap() * 5;
+                let sequence = (round + 1) * 100 + (number * 7) % 6;
+                tokio::spawn(async move {
+                    // Whoever lost at the very same moment is told that others were quicker.
+                    lake.append_after(&place, rows(from, 5), "w", after, sequence)
+                        .await
+                        .is_ok_and(|committed| committed.written)
+                })
+            })
+            .collect();
+        let mut written = 0;
+        for tried in tries {
+            written += usize::from(tried.await.unwrap());
+        }
+        assert_eq!(written, 1, "round {round}");
+    }
+    assert_eq!(ids(&lakes[1], &place).await, numbers(25));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_number_twice_at_once_is_written_once() {
     let directory = tempfile::tempdir().unwrap();
