@@ -1,6 +1,7 @@
 //! Builds everything once from the configuration and holds it for every worker.
 
 mod access_tokens;
+pub mod archives;
 mod enrolment;
 pub mod owners;
 pub mod payload;
@@ -92,6 +93,8 @@ pub struct App {
     pub statements: statements::Statements,
     /// Where the files of volumes lie.
     pub volumes: Volumes,
+    /// Which experiments are archived.
+    pub archives: archives::Archives,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     pub payload_places: payload::PayloadPlaces,
@@ -148,6 +151,7 @@ impl App {
             keys,
             backend: backend::Shared::open(&config, &clock).await?,
             lake: Lake::open(&config.lake, &data_dir)?,
+            archives: archives::Archives::new(store.clone()),
             statements: statements::Statements::new(&config.lake, records.replica()),
             volumes: Volumes::new(
                 config.lake.own_directory(&data_dir),
@@ -171,6 +175,7 @@ impl App {
         });
         app.reload_policy().await?;
         app.limits.refresh(app.policy.version()).await?;
+        app.archives.refresh(app.policy.version()).await?;
         let first_token = app.first_start().await?;
         Ok((app, first_token))
     }
@@ -247,10 +252,11 @@ impl App {
         Ok(())
     }
 
-    /// Confirms the policy version with the store, and puts in force what changed since, limits too.
+    /// Confirms the policy version with the store, and puts in force what changed since, limits and archives too.
     pub async fn confirm_policy(&self) -> Result<(), StoreError> {
         self.confirm_version().await?;
-        self.limits.refresh(self.policy.version()).await
+        self.limits.refresh(self.policy.version()).await?;
+        self.archives.refresh(self.policy.version()).await
     }
 
     async fn confirm_version(&self) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! HTTP: the pipeline from request to answer, our own API, and the one place that picks status codes.
 
+mod archive;
 mod browser;
 mod call;
 mod catalog;

@@ -88,6 +88,30 @@ impl Lake {
         self.tables.append(place.as_str(), rows).await
     }
 
+    /// Appends rows under a number of their writer, if the last number that the table has of it is `after`. Whether it
+    /// was; if not, nothing is written.
+    pub async fn append_after(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+        rows: arrow::array::RecordBatch,
+        writer: &str,
+        after: Option<i64>,
+        sequence: i64,
+    ) -> Result<bool, LakeError> {
+        Ok(self.tables.append_after(place.as_str(), rows, writer, after, sequence).await?.written)
+    }
+
+    /// The last number that a table has of a writer.
+    pub async fn last_sequence(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+        writer: &str,
+    ) -> Result<Option<i64>, LakeError> {
+        self.tables.last_sequence(place.as_str(), writer).await
+    }
+
     pub async fn columns(
         &self,
         _permit: &Permit,

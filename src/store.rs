@@ -25,6 +25,8 @@ mod access_requests;
 mod access_reviews;
 mod administrators;
 mod apply;
+mod archive_marks;
+mod archives;
 pub mod audit_index;
 mod catalog;
 mod change;
@@ -66,6 +68,8 @@ pub use access_requests::{
 };
 pub use access_reviews::AccessReview;
 pub use apply::Wanted;
+pub use archive_marks::Held;
+pub use archives::{Archive, ArchiveUpdate, Progress};
 pub use catalog::{
     CatalogError, CatalogObject, Column, ColumnMask, Deletion, Detail, Found, Metastore, NewObject,
     ObjectChange, RowFilter, TableFormat,

@@ -13,7 +13,7 @@ use super::trail::Trail;
 use crate::access::{Caller, Check, Decision, ExperimentId, Missing, Principal, Securable, TraceId};
 use crate::app::App;
 use crate::backend::{Backend, BackendError, Outgoing};
-use crate::classify::{Access, Operation};
+use crate::classify::{Access, Matched, Operation};
 use crate::limits::Reservation;
 use crate::policy::{Passage, Permit, Requirement, View};
 use crate::wire::{Body, Head, Reply};
@@ -37,6 +37,8 @@ pub(super) struct Call<'a> {
     pub trace_ids: Vec<TraceId>,
     /// Traces that this call writes to, with the experiment it says they are in.
     pub claims: Vec<(TraceId, ExperimentId)>,
+    /// Traces that an export writes to, once it is known whose they are.
+    pub written: Vec<(TraceId, ExperimentId)>,
     /// Tags and metadata that this call gives to traces: a trace, a key and a value each.
     pub marks: Vec<(TraceId, String, String)>,
     /// Whether the answer to a write may tell more of a trace than was sent.
@@ -47,6 +49,50 @@ pub(super) struct Call<'a> {
     pub place: Option<super::files::Place>,
     /// Securables and privileges that the caller lacks and shadow mode let the answer show.
     pub widened: RefCell<BTreeSet<(String, String)>>,
+}
+
+impl<'a> Call<'a> {
+    /// A call without a body.
+    pub fn without_body(
+        app: &'a Arc<App>,
+        backend: &'a dyn Backend,
+        caller: &'a Caller,
+        matched: &Matched<'a>,
+        head: Head,
+    ) -> Self {
+        Self::new(app, backend, caller, matched, head, (Body::Empty, None))
+    }
+
+    pub fn new(
+        app: &'a Arc<App>,
+        backend: &'a dyn Backend,
+        caller: &'a Caller,
+        matched: &Matched<'a>,
+        head: Head,
+        (body, json): (Body, Option<Map<String, Value>>),
+    ) -> Self {
+        Self {
+            app,
+            backend,
+            caller,
+            operation: matched.operation,
+            params: matched.params.clone(),
+            head,
+            json,
+            edited: false,
+            body,
+            page_context: String::new(),
+            demands: Vec::new(),
+            trace_ids: Vec::new(),
+            claims: Vec::new(),
+            written: Vec::new(),
+            marks: Vec::new(),
+            reads_back: false,
+            reserved: Vec::new(),
+            place: None,
+            widened: RefCell::default(),
+        }
+    }
 }
 
 impl Call<'_> {

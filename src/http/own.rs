@@ -4,6 +4,7 @@ mod access_requests;
 mod access_reviews;
 mod adoption;
 mod api_page;
+mod archives;
 mod audit;
 mod audit_export;
 mod audit_review;
@@ -57,6 +58,7 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "sql" => return super::sql::answer(call, trail).await,
         "files" => return super::files::answer(call, trail).await,
         "tracing" => return super::tracing::answer(call, trail).await,
+        "archive" => return super::archive::answer(call, trail).await,
         _ => {}
     }
     contracts::of(&call.operation.name).ok_or(Refusal::UnknownEndpoint)?.check_query(call)?;
@@ -114,6 +116,10 @@ pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Rep
         "tracegate.limit.list" => answered(&limits::list(call).await?),
         "tracegate.limit.set" => answered(&limits::set(call, trail).await?),
         "tracegate.limit.clear" => answered(&limits::clear(call, trail).await?),
+        "tracegate.archive.list" => answered(&archives::list(call).await?),
+        "tracegate.archive.get" => answered(&archives::get(call).await?),
+        "tracegate.archive.set" => answered(&archives::set(call, trail).await?),
+        "tracegate.archive.end" => answered(&archives::end(call, trail).await?),
         "tracegate.session.list" => answered(&sessions::list(call).await?),
         "tracegate.session.end" => answered(&sessions::end(call, trail).await?),
         "tracegate.session.end_all" => answered(&sessions::end_all(call, trail).await?),

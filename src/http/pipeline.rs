@@ -11,7 +11,9 @@ use super::call::Call;
 use super::error::{Refusal, Shape};
 use super::front::{Arrival, Pace, Shown};
 use super::trail::Trail;
-use super::{browser, changes, convert, files, handle, health, limited, oauth, on_behalf, own, signed};
+use super::{
+    archive, browser, changes, convert, files, handle, health, limited, oauth, on_behalf, own, signed,
+};
 use crate::access::{Caller, Durability, Outcome, Sight};
 use crate::app::{App, strangers};
 use crate::backend::{Backend, BackendError, Outgoing, SpoolLimits, spool};
@@ -298,26 +300,7 @@ async fn run(
     if let Some(parent) = crate::telemetry::outgoing_traceparent(&tracing::Span::current()) {
         head.headers.set("traceparent", &parent);
     }
-    let mut call = Call {
-        app,
-        backend,
-        caller,
-        operation,
-        params: matched.params.clone(),
-        head,
-        json: object,
-        edited: false,
-        body,
-        page_context: String::new(),
-        demands: Vec::new(),
-        trace_ids: Vec::new(),
-        claims: Vec::new(),
-        marks: Vec::new(),
-        reads_back: false,
-        reserved: Vec::new(),
-        place: None,
-        widened: Default::default(),
-    };
+    let mut call = Call::new(app, backend, caller, &matched, head, (body, object));
     trail.question(own::question(&call));
     for named in &named {
         call.resolve(named).await?;
@@ -332,7 +315,10 @@ async fn run(
     let (_, permit) = call.authorize(trail)?;
     if operation.handling == Handling::Own {
         trail.begin(if operation.mutates { Durability::Synced } else { Durability::Written }).await?;
-        return Ok(Answer::Recorded(own::answer(&mut call, trail).await?));
+        let marked = archive::mark(&call).await?;
+        let answered = own::answer(&mut call, trail).await;
+        archive::unmark(&call, marked).await;
+        return Ok(Answer::Recorded(answered?));
     }
     limited::count(&call).await?;
     let claimed = handle::claim(&mut call, &mut after, trail).await?;
@@ -340,6 +326,7 @@ async fn run(
     if operation.mutates {
         trail.begin(Durability::Synced).await?;
     }
+    let marked = archive::mark(&call).await?;
     let reply = match files::payload::from_volume(&mut call).await? {
         Some(reply) => reply,
         None => {
@@ -358,6 +345,7 @@ async fn run(
         }
     }
     let released = handle::finish(after, &mut call, trail, reply).await?;
+    archive::unmark(&call, marked).await;
     let mut released = files::in_the_clients_words(&call, released).await?;
     trail.shadowed(call.widened());
     if !operation.mutates {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::front::{self, Front};
 use super::health::Health;
-use super::pipeline;
+use super::{archive, pipeline};
 use crate::app::App;
 use crate::backend::Backend;
 
@@ -24,6 +24,7 @@ pub struct Running {
     health: Option<Health>,
     server: Server,
     app: Arc<App>,
+    archiving: archive::Worker,
     /// What is kept up beside serving.
     upkeep: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -68,8 +69,9 @@ pub fn start(app: Arc<App>) -> anyhow::Result<Running> {
         tokio::spawn(front.keep_certificate_fresh()),
         tokio::spawn(Arc::clone(&app.keys).keep_fresh()),
     ];
+    let archiving = archive::Worker::start(&app)?;
     let scheme = if app.config.server.speaks_tls() { "https" } else { "http" };
-    Ok(Running { address, scheme, health, server, app, upkeep })
+    Ok(Running { address, scheme, health, server, app, upkeep, archiving })
 }
 
 /// What one worker does with each connection.
@@ -135,6 +137,7 @@ impl Running {
         for task in &self.upkeep {
             task.abort();
         }
+        self.archiving.stop().await;
         if let Err(error) = self.app.record_strangers().await {
             tracing::error!(%error, "the count of refused calls could not be recorded");
         }

@@ -4,14 +4,14 @@
 //! The tables' privileges decide, and no experiment's: `MODIFY` writes, `SELECT` reads. All reading is SQL through
 //! the same governor as statements, so a row filter or a mask holds here too.
 
-mod access;
+pub(super) mod access;
 mod annotation;
 mod assessments;
-mod columns;
+pub(super) mod columns;
 mod fold;
 mod info;
 mod link;
-mod matches;
+pub(super) mod matches;
 mod operation;
 mod place;
 mod read;
@@ -21,8 +21,10 @@ mod span;
 mod spans;
 mod tables;
 mod tags;
-mod time;
+pub(super) mod time;
 mod views;
+
+pub(super) use tables::is_seen;
 
 use super::call::Call;
 use super::error::Refusal;

@@ -33,6 +33,11 @@ pub struct StatementLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ArchiveLabels {
+    pub experiment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct IssuerLabels {
     pub issuer: String,
 }
@@ -81,6 +86,9 @@ pub struct Metrics {
     issuer_keys_failed: Family<IssuerLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
     statements: Family<StatementLabels, Counter>,
+    archived: Counter,
+    archive_lag: Family<ArchiveLabels, Gauge<f64, AtomicU64>>,
+    archive_stopped: Family<ArchiveLabels, Gauge>,
     pub statements_running: Gauge,
     pub shadow_experiments: Gauge,
     pub shadowed: Counter,
@@ -118,6 +126,9 @@ impl Default for Metrics {
             issuer_keys_failed: Family::default(),
             limited: Family::default(),
             statements: Family::default(),
+            archived: Counter::default(),
+            archive_lag: Family::default(),
+            archive_stopped: Family::default(),
             statements_running: Gauge::default(),
             shadow_experiments: Gauge::default(),
             shadowed: Counter::default(),
@@ -200,6 +211,22 @@ impl Default for Metrics {
             drop(metrics.statements.get_or_create(&StatementLabels { state }));
         }
         registry.register(
+            "archived_traces",
+            "Rows that this replica wrote into archives",
+            metrics.archived.clone(),
+        );
+        registry.register_with_unit(
+            "archive_lag",
+            "For how long the first trace that ended waits for its archive",
+            Unit::Seconds,
+            metrics.archive_lag.clone(),
+        );
+        registry.register(
+            "archive_stopped",
+            "Whether something is in the way of an archive",
+            metrics.archive_stopped.clone(),
+        );
+        registry.register(
             "shadow_experiments",
             "Experiments in shadow mode",
             metrics.shadow_experiments.clone(),
@@ -269,6 +296,22 @@ impl Metrics {
     /// An SQL statement ended in this state.
     pub fn statement(&self, state: &'static str) {
         self.statements.get_or_create(&StatementLabels { state }).inc();
+    }
+
+    /// So many rows were written into archives.
+    pub fn archived(&self, rows: u64) {
+        self.archived.inc_by(rows);
+    }
+
+    /// Of each archive: its experiment, whether it is stopped, and how far behind it is.
+    pub fn archives(&self, archives: impl Iterator<Item = (String, bool, Duration)>) {
+        self.archive_lag.clear();
+        self.archive_stopped.clear();
+        for (experiment, stopped, lag) in archives {
+            let labels = ArchiveLabels { experiment };
+            self.archive_lag.get_or_create(&labels).set(lag.as_secs_f64());
+            self.archive_stopped.get_or_create(&labels).set(i64::from(stopped));
+        }
     }
 
     /// How long ago the policy in force was confirmed.

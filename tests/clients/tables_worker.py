@@ -1,6 +1,7 @@
 """What MLflow's SDK does in Databricks mode with traces in tables; run as one caller by `harness/worker.py`."""
 
 import mlflow
+import mlflow.tracing.archival
 from mlflow.client import MlflowClient
 from mlflow.entities import AssessmentSource
 from mlflow.entities.trace_location import UCSchemaLocation, UnityCatalog
@@ -141,3 +142,12 @@ def link(trace_ids, experiment_id):
     run = client.create_run(experiment_id)
     client.link_traces_to_run(trace_ids, run.info.run_id)
     return run.info.run_id
+
+
+def archive(experiment_id, table):
+    """Archives an experiment as MLflow's own function does, by Databricks' client."""
+    mlflow.tracing.archival.enable_databricks_trace_archival(delta_table_fullname=table, experiment_id=experiment_id)
+
+
+def unarchive(experiment_id):
+    mlflow.tracing.archival.disable_databricks_trace_archival(experiment_id=experiment_id)

@@ -68,6 +68,13 @@ def exported(tmp_path_factory):
         limit = {"securable": f"experiment:{demo.details['experiments']['support-bot']}", "name": "requests_per_second", "value": 1}
         admin = ("Authorization", wire.basic("admin", demo.details["tokens"]["admin"]))
         assert wire.request(demo.url, "PUT", "/api/tracegate/v1/limits", [admin], limit).status == 200
+        experiment = demo.details["experiments"]["secret-lab"]
+        for method, path, body in [
+            ("POST", "/api/2.1/unity-catalog/catalogs", {"name": "main"}),
+            ("POST", "/api/2.1/unity-catalog/schemas", {"name": "kept", "catalog_name": "main"}),
+            ("PUT", f"/api/tracegate/v1/archives/{experiment}", {"table": "main.kept.traces"}),
+        ]:
+            assert wire.request(demo.url, method, path, [admin], body).status == 200, path
         for _ in range(30):
             statuses.append(asked(own, "alice"))
         assert 429 in statuses
@@ -83,7 +90,7 @@ def exported(tmp_path_factory):
                 return ""
 
         # The flood's connections are closed before the next one is let in, and issuers are looked at by the poll.
-        wanted = ("tracegate_connections_turned_away_total{", "tracegate_issuer_keys_failed_total{")
+        wanted = ("tracegate_archive_lag_seconds{", "tracegate_connections_turned_away_total{", "tracegate_issuer_keys_failed_total{")
         processes.wait_until(lambda: all(name in metrics() for name in wanted), 30, "all series")
         text = metrics()
     finally:
@@ -267,6 +274,15 @@ CASES = {
         [(f"tracegate_audit_mirror_lag{{{A}}}", "1x90")],
         [(f"tracegate_audit_mirror_lag{{{A}}}", "1x20 0 1x20 0 1x20 0 1x20")],
         60,
+    ),
+    "TracegateArchiveBehind": (
+        [(f'tracegate_archive_stopped{{{A}, experiment="1"}}', "1x90")],
+        # Far behind for a while, as after it was set up; and stopped for a moment.
+        [
+            (f'tracegate_archive_lag_seconds{{{A}, experiment="1"}}', "400x8 0x80"),
+            (f'tracegate_archive_stopped{{{A}, experiment="1"}}', "0x20 1x5 0x60"),
+        ],
+        30,
     ),
     "TracegateDecisionsSlow": (observed(DECISION, False), observed(DECISION, True), 40),
     "TracegateUpstreamSlow": (observed(UPSTREAM, False), observed(UPSTREAM, True), 40),

@@ -15,13 +15,14 @@ use tracegate::classify::{Access, Handling, Manifest, Operation, Source, Step, T
 /// Forwarded for every authenticated caller: MLflow's own pages, which hold nobody's data.
 const OPEN: [&str; 5] = ["ui.index", "ui.static", "ui.build", "ui.telemetry_config", "ui.telemetry"];
 /// Forwarded for every authenticated caller and narrowed to nothing; with the list in their answer.
-const NARROWED: [(&str, &str); 10] = [
+const NARROWED: [(&str, &str); 11] = [
     ("experiment.search", "experiments"),
     ("experiment.search_get", "experiments"),
     ("model.search", "registered_models"),
     ("model_version.search", "model_versions"),
     ("scorer.online_configs", "configs"),
     ("tracegate.access_request.list", "requests"),
+    ("tracegate.archive.list", "archives"),
     ("catalog.catalogs.list", "catalogs"),
     ("catalog.external_locations.list", "external_locations"),
     ("catalog.metastore.list", "metastores"),
@@ -172,6 +173,9 @@ fn extras(operation: &str) -> Value {
             json!({ "function_info": { "name": "f", "catalog_name": "server", "schema_name": "s" } })
         }
         "catalog.external_locations.create" => json!({ "name": "mine", "url": "s3://bucket/mine" }),
+        "archive.start" => json!({ "archive_table_fullname": "server.s.t" }),
+        "archive.set_frequency" => json!({ "monitoring_configuration": { "frequency_minutes": 5 } }),
+        "tracegate.archive.set" => json!({ "table": "server.s.t" }),
         "sql.statement.execute" => json!({ "statement": "SELECT 1", "warehouse_id": "tracegate" }),
         "tracing.location.create_schema"
         | "tracing.location.link_schema"
@@ -226,6 +230,11 @@ fn extra_query(operation: &str) -> &'static str {
     }
 }
 
+/// Whether the handler, and not the manifest, asks for the experiment in the path.
+fn asks_itself(operation: &str) -> bool {
+    ["tracing.", "archive.", "tracegate.archive."].iter().any(|family| operation.starts_with(family))
+}
+
 fn path_parameter(operation: &str, name: &str) -> &'static str {
     match name {
         "kind" if operation.starts_with("catalog.") => "catalog",
@@ -240,7 +249,7 @@ fn path_parameter(operation: &str, name: &str) -> &'static str {
         "location" => "server.s.bot",
         "trace" if operation.starts_with("tracing.") => "0102030405060708090a0b0c0d0e0f10",
         "assessment" if operation.starts_with("tracing.") => "a-0102030405060708090a0b0c0d0e0f10",
-        "experiment" if operation.starts_with("tracing.") => B,
+        "experiment" | "experiment_id" if asks_itself(operation) => B,
         "id" => "1",
         "principal" | "member" => "user%3Aadmin",
         "group" => "group%3Aadmins",

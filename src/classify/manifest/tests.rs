@@ -56,7 +56,8 @@ fn the_manifest_covers_what_mlflow_serves_and_nothing_else() {
 }
 
 /// What Tracegate answers itself, by the first word of its name.
-const ANSWERED: [&str; 10] = [
+const ANSWERED: [&str; 11] = [
+    "archive",
     "tracegate",
     "browser",
     "oauth",

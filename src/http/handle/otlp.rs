@@ -51,9 +51,15 @@ pub(super) async fn claim(
                 rejected += spans.spans;
                 refused.insert(spans.trace.clone(), reason);
             }
-            (spans, Settled::Ours { fresh: true }) => fresh.push((spans.trace.clone(), experiment.clone())),
-            (spans, Settled::Ours { fresh: false }) => known.push(spans.trace.clone()),
-            (_, Settled::Shared) => {}
+            (spans, Settled::Ours { fresh: is_fresh }) => {
+                call.written.push((spans.trace.clone(), experiment.clone()));
+                if is_fresh {
+                    fresh.push((spans.trace.clone(), experiment.clone()));
+                } else {
+                    known.push(spans.trace.clone());
+                }
+            }
+            (spans, Settled::Shared(owner)) => call.written.push((spans.trace.clone(), owner)),
         }
     }
     let over = make_room(call, &experiment, &mut fresh, &known).await?;
@@ -118,7 +124,7 @@ enum Settled {
         fresh: bool,
     },
     /// Of another experiment, into which the caller may write too.
-    Shared,
+    Shared(ExperimentId),
     Refused(String),
 }
 
@@ -143,7 +149,7 @@ async fn settle(
     call.app.owners.experiment(call.app, call.backend, &claim.experiment).await?;
     let owner = Check::new(Privilege::TraceWrite, Securable::experiment(&claim.experiment));
     if call.allows(owner)? && files::payload::allows(call, &claim.experiment, false).await? {
-        return Ok(Settled::Shared);
+        return Ok(Settled::Shared(claim.experiment));
     }
     Ok(Settled::Refused(format!(
         "`{}` does not have `{}` on trace `{trace}`",

@@ -127,6 +127,7 @@ pub(super) async fn claim_minted(
         .map_err(|_| crate::backend::BackendError::BrokenOff)?;
     let claim = call.app.owners.claim_minted(call.app, &trace, experiment, &call.caller.principal).await?;
     trail.traces([&trace]);
+    call.written.push((trace.clone(), experiment.clone()));
     if let Some(info) = info.as_deref() {
         call.app.subjects.learn_info(&trace, info);
     }

@@ -3,8 +3,8 @@
 use super::contract::Kind::{Number, OneOf, Principal, Privilege, Securable, Text, Time};
 use super::contract::{Contract, Parameter, optional, required};
 use super::{
-    access_requests, access_reviews, adoption, audit, audit_review, audit_seen, break_glass, checkpoints,
-    explain, grants, keys, limits, policy, principals, secrets, sessions, shadow, tokens,
+    access_requests, access_reviews, adoption, archives, audit, audit_review, audit_seen, break_glass,
+    checkpoints, explain, grants, keys, limits, policy, principals, secrets, sessions, shadow, tokens,
 };
 use crate::access::NewGrant;
 use crate::http::mlflow_auth;
@@ -299,6 +299,20 @@ pub(super) fn of(operation: &str) -> Option<Contract> {
         "tracegate.shadow.report" => {
             Contract::answering::<shadow::Report>("Who would be denied what without shadow mode.")
                 .query(vec![optional("experiment", Text, "On this experiment (id); all if left out."), SINCE])
+        }
+        "tracegate.archive.list" => Contract::answering::<archives::Listed>(
+            "Archives of the experiments that one manages, and how far they are.",
+        ),
+        "tracegate.archive.get" => {
+            Contract::answering::<archives::Shown>("An experiment's archive, and how far it is.")
+        }
+        "tracegate.archive.set" => Contract::answering::<archives::Shown>(
+            "Copies an experiment's traces into a table as they come and change, in one's own name.",
+        )
+        .body::<archives::ToArchive>()
+        .also(&[409]),
+        "tracegate.archive.end" => {
+            Contract::answering::<archives::Ended>("Ends an archive; what it wrote stays in its table.")
         }
         "tracegate.limit.list" => Contract::answering::<limits::Shown>("Limits, with what is used of them.")
             .query(vec![

@@ -10,7 +10,7 @@ use crate::store::CatalogObject;
 
 /// Lets in who has all of these privileges. A table that the caller may neither use so nor see is answered as if it
 /// were not there. Answers the objects in the order of `needs`.
-pub(super) async fn tables(
+pub(in crate::http) async fn tables(
     call: &Call<'_>,
     trail: &mut Trail,
     needs: &[(Privilege, Securable)],
@@ -44,6 +44,6 @@ pub(super) async fn tables(
 }
 
 /// Where a table lies.
-pub(super) fn location(object: &CatalogObject) -> Result<&crate::access::Location, Refusal> {
+pub(in crate::http) fn location(object: &CatalogObject) -> Result<&crate::access::Location, Refusal> {
     object.location.as_ref().ok_or_else(|| Refusal::Internal(format!("`{}` lies nowhere", object.securable)))
 }

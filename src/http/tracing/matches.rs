@@ -7,7 +7,7 @@ use crate::classify::trace_filter::{Clause, Comparison};
 use crate::wire::Malformed;
 
 /// Refuses what cannot be decided on heads, or for spans in SQL.
-pub(super) fn check(clauses: &[Clause]) -> Result<(), Malformed> {
+pub(in crate::http) fn check(clauses: &[Clause]) -> Result<(), Malformed> {
     for clause in clauses {
         let refuse = |problem: String| Err(Malformed::new("filter", problem));
         let Some((entity, name)) = clause.key.split_once('.') else {
@@ -44,7 +44,7 @@ pub(super) fn check(clauses: &[Clause]) -> Result<(), Malformed> {
     Ok(())
 }
 
-pub(super) fn all(clauses: &[Clause], info: &Map<String, Value>) -> bool {
+pub(in crate::http) fn all(clauses: &[Clause], info: &Map<String, Value>) -> bool {
     clauses.iter().all(|clause| one(clause, info))
 }
 

@@ -113,7 +113,7 @@ async fn make(call: &mut Call<'_>, trail: &mut Trail, place: &Place) -> Result<(
 }
 
 /// What is there and hidden is made anew, which fails as it does for anybody who makes a name that is taken.
-async fn is_seen(call: &Call<'_>, named: &Securable) -> Result<bool, Refusal> {
+pub(in crate::http) async fn is_seen(call: &Call<'_>, named: &Securable) -> Result<bool, Refusal> {
     match catalog::seen(call, named, true).await {
         Ok((_, sight)) => Ok(sight > Sight::Hidden),
         Err(Refusal::Catalog { fault: crate::http::error::CatalogFault::Missing, .. }) => Ok(false),

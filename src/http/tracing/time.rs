@@ -9,7 +9,7 @@ use crate::wire::Malformed;
 
 /// Microseconds since 1970, later than any that was given before on this replica: what was written last is told
 /// by it.
-pub(super) fn next_micros(now: UnixMillis) -> i64 {
+pub(in crate::http) fn next_micros(now: UnixMillis) -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(0);
     let wanted = now.0.saturating_mul(1000);
     let last = LAST.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(wanted.max(last + 1)));
@@ -17,18 +17,18 @@ pub(super) fn next_micros(now: UnixMillis) -> i64 {
 }
 
 /// `2026-11-22T04:44:53.35Z` of microseconds since 1970.
-pub(super) fn timestamp(micros: i64) -> String {
+pub(in crate::http) fn timestamp(micros: i64) -> String {
     Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }
 
 /// Microseconds since 1970 of a timestamp in RFC 3339.
-pub(super) fn micros(text: &str, field: &str) -> Result<i64, Malformed> {
+pub(in crate::http) fn micros(text: &str, field: &str) -> Result<i64, Malformed> {
     let refuse = |_| Malformed::new(field, "must be a time such as `2026-11-22T04:44:53.350Z`");
     text.parse::<Timestamp>().map(|time| time.as_microsecond()).map_err(refuse)
 }
 
 /// `0.054s` of nanoseconds.
-pub(super) fn duration(nanos: i64) -> String {
+pub(in crate::http) fn duration(nanos: i64) -> String {
     let (seconds, rest) = (nanos.max(0) / 1_000_000_000, nanos.max(0) % 1_000_000_000);
     match rest {
         0 => format!("{seconds}s"),
@@ -38,7 +38,7 @@ pub(super) fn duration(nanos: i64) -> String {
 }
 
 /// Nanoseconds of `0.054s`.
-pub(super) fn nanos(text: &str, field: &str) -> Result<i64, Malformed> {
+pub(in crate::http) fn nanos(text: &str, field: &str) -> Result<i64, Malformed> {
     let refuse = || Malformed::new(field, "must be a duration such as `0.054s`");
     let number = text.strip_suffix('s').ok_or_else(refuse)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
