@@ -47,7 +47,7 @@ help:
 	  'make bench-abuse     what a client notices while others abuse the gateway' \
   'make bench-replicas  how fast a revoke is everywhere, and what is allowed without the database' \
 	  'make bench-embedded  our store beside mlflow server, without auth, with basic-auth, and with its cache' \
-  'make bench-lake  spans a second into Delta tables, and SQL over them beside plain DataFusion' \
+  'make bench-lake  spans a second into Delta tables, how soon traces are archived, and SQL beside plain DataFusion' \
   'make bench-audit   how long questions to an audit index of ten million records take' \
 	  'make clean   remove build output and the Python environments'
 
@@ -183,6 +183,7 @@ bench-lake: clients-3 rust
 	tests/setup/bench_tools.sh
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/lake/ingest.py $(BENCH_ARGS)
+	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/lake/archive.py
 	cargo bench -p tracegate-delta --bench tables -- $(LAKE_SPANS)
 
 # What a client notices while others abuse the gateway.

@@ -323,6 +323,21 @@ class TestWhoMay:
         gate.eventually(lambda: late in {row[0] for row in gate.rows("alice", told)}, "it goes on")
         gate.eventually(lambda: gate.archive()["stopped"] is None, "all is well")
 
+    def test_it_stops_with_the_account_of_its_owner(self, clean):
+        gate, table = clean, clean.table()
+        assert gate.set(table).status_code == 200
+        path = "/api/tracegate/v1/principals/user%3Aalice/active"
+        assert gate.call("admin", "PUT", path, json={"active": False}).status_code == 200
+        try:
+            gate.say("agent", "while nobody is there")
+            gate.eventually(lambda: gate.archive("admin")["stopped"] is not None, "the archive stops")
+            # Somebody else who may takes it over.
+            assert gate.set(table, "admin").status_code == 200
+            gate.eventually(lambda: gate.archive("admin")["stopped"] is None, "it goes on")
+            assert gate.archive("admin")["owner"] == "user:admin"
+        finally:
+            assert gate.call("admin", "PUT", path, json={"active": True}).status_code == 200
+
     def test_another_table_of_its_name_gets_nothing(self, clean):
         gate, table = clean, clean.table()
         assert gate.set(table).status_code == 200

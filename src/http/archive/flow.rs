@@ -20,7 +20,7 @@ use crate::store::{Archive, CatalogObject, Held, StoreError};
 /// How long a replica has an archive for itself before others take it over.
 const HELD_MS: i64 = 30_000;
 /// Rounds after which others get their turn.
-const ROUNDS: usize = 50;
+const ROUNDS: usize = 5;
 /// Traces of a batch.
 const BATCH: usize = 200;
 /// When a trace that did not end, or could not be read, is looked at again, in milliseconds.

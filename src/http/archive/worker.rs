@@ -1,13 +1,15 @@
 //! The worker of a replica that keeps archives up, and tells monitoring how far they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
+use tokio::time::MissedTickBehavior;
 
 use super::flow::Flow;
 use crate::app::App;
@@ -19,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(250);
 const AT_ONCE: usize = 4;
 /// After what failed or may not be done, nothing is tried for so long.
 const RESTS: Duration = Duration::from_secs(5);
+/// Whose last turn is so long ago is as if it never had one.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// How often it is told how far archives are.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
@@ -58,15 +62,21 @@ impl Worker {
 /// Copies what is due, as long as the gateway runs.
 async fn keep_archives(app: Arc<App>, backend: Rc<dyn Backend>) {
     let holder = format!("{}-{}", app.records.replica(), uuid::Uuid::new_v4());
-    let mut resting: HashMap<String, Instant> = HashMap::new();
+    let mut tick = actix_web::rt::time::interval(EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: Option<Instant> = None;
+    let mut worked_on = FuturesUnordered::new();
+    let mut turns = Turns::default();
     loop {
-        actix_web::rt::time::sleep(EVERY).await;
+        tokio::select! {
+            Some((id, halted)) = worked_on.next() => turns.over(id, halted),
+            _ = tick.tick() => {}
+        }
         if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
             told = Some(Instant::now());
             tell(&app).await;
         }
-        if app.archives.is_empty() {
+        if app.archives.is_empty() || worked_on.len() >= AT_ONCE {
             continue;
         }
         let due = match app.store.archives_due(app.clock.now()).await {
@@ -76,18 +86,45 @@ async fn keep_archives(app: Arc<App>, backend: Rc<dyn Backend>) {
                 continue;
             }
         };
-        resting.retain(|_, since| since.elapsed() < RESTS);
-        let due = due.into_iter().filter(|id| !resting.contains_key(id));
-        let rounds = due.filter_map(|id| app.archives.with_id(&id)).map(|archive| {
+        for id in turns.next(due, AT_ONCE - worked_on.len()) {
             let (app, backend, holder) = (&app, &*backend, &holder);
-            async move {
-                let halted = Flow { app, backend, archive: &archive }.rounds(holder).await;
-                halted.then_some(archive.id)
-            }
-        });
-        let halted: Vec<Option<String>> =
-            futures_util::stream::iter(rounds).buffer_unordered(AT_ONCE).collect().await;
-        resting.extend(halted.into_iter().flatten().map(|id| (id, Instant::now())));
+            worked_on.push(async move {
+                let halted = match app.archives.with_id(&id) {
+                    Some(archive) => Flow { app, backend, archive: &archive }.rounds(holder).await,
+                    None => false,
+                };
+                (id, halted)
+            });
+        }
+    }
+}
+
+/// Whose turn it is, so that an archive with much to copy does not keep others waiting.
+#[derive(Default)]
+struct Turns {
+    running: HashSet<String>,
+    /// When the last turn of each was over, and whether something was in its way.
+    last: HashMap<String, (Instant, bool)>,
+}
+
+impl Turns {
+    /// Of those that are due, who waited longest; none that runs or rests.
+    fn next(&mut self, due: Vec<String>, most: usize) -> Vec<String> {
+        self.last.retain(|_, (over, _)| over.elapsed() < FORGOTTEN);
+        let may = |id: &String| {
+            let rests = self.last.get(id).is_some_and(|(over, halted)| *halted && over.elapsed() < RESTS);
+            !rests && !self.running.contains(id)
+        };
+        let mut due: Vec<String> = due.into_iter().filter(may).collect();
+        due.sort_by_key(|id| self.last.get(id).map(|(over, _)| *over));
+        due.truncate(most);
+        self.running.extend(due.iter().cloned());
+        due
+    }
+
+    fn over(&mut self, id: String, halted: bool) {
+        self.running.remove(&id);
+        self.last.insert(id, (Instant::now(), halted));
     }
 }
 
@@ -106,5 +143,23 @@ async fn tell(app: &App) {
             }));
         }
         Err(error) => tracing::warn!(%error, "how far archives are could not be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_and_who_was_stopped_rests() {
+        let due = || ["a", "b", "c"].map(str::to_owned).to_vec();
+        let mut turns = Turns::default();
+        assert_eq!(turns.next(due(), 2), ["a", "b"]);
+        assert_eq!(turns.next(due(), 2), ["c"], "none twice at the same time");
+        turns.over("b".to_owned(), false);
+        turns.over("a".to_owned(), false);
+        turns.over("c".to_owned(), true);
+        assert_eq!(turns.next(due(), 1), ["b"], "who waited longest, and none that rests");
+        assert_eq!(turns.next(due(), 5), ["a"]);
     }
 }
