@@ -28,7 +28,7 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::lake::Lake;
 use crate::limits::Limits;
-use crate::objects::Volumes;
+use crate::objects::{Minting, Volumes};
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -92,6 +92,8 @@ pub struct App {
     pub statements: statements::Statements,
     /// Where the files of volumes lie.
     pub volumes: Volumes,
+    /// Makes temporary credentials, where a role for that is configured.
+    pub minting: Option<Minting>,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     pub payload_places: payload::PayloadPlaces,
@@ -153,6 +155,15 @@ impl App {
                 config.lake.own_directory(&data_dir),
                 config.lake.external_directories.iter().map(std::path::PathBuf::from),
             ),
+            minting: config
+                .lake
+                .credentials_role
+                .as_deref()
+                .map(|role| {
+                    let endpoint = config.lake.credentials_endpoint.as_deref();
+                    Minting::new(role, endpoint, config.lake.credentials_seconds)
+                })
+                .transpose()?,
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

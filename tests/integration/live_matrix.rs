@@ -172,6 +172,13 @@ fn extras(operation: &str) -> Value {
             json!({ "function_info": { "name": "f", "catalog_name": "server", "schema_name": "s" } })
         }
         "catalog.external_locations.create" => json!({ "name": "mine", "url": "s3://bucket/mine" }),
+        "catalog.credentials.table" => {
+            json!({ "table_id": "00000000-0000-4000-8000-000000000000", "operation": "READ" })
+        }
+        "catalog.credentials.volume" => {
+            json!({ "volume_id": "00000000-0000-4000-8000-000000000000", "operation": "READ_VOLUME" })
+        }
+        "catalog.credentials.path" => json!({ "url": "s3://bucket/mine", "operation": "PATH_READ" }),
         "sql.statement.execute" => json!({ "statement": "SELECT 1", "warehouse_id": "tracegate" }),
         "tracing.location.create_schema"
         | "tracing.location.link_schema"
