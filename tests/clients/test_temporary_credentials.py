@@ -4,8 +4,9 @@ for them: who gets one, who does not, what it opens, and what gets none whoever 
 import json
 import os
 import subprocess
+import threading
 import time
-import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -42,7 +43,7 @@ def run_sql(server, statement):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def bucket(tmp_path_factory):
     """An S3 with a security token service, which notes what it was asked."""
     noted = tmp_path_factory.mktemp("s3") / "sts.jsonl"
     started = subprocess.Popen(
@@ -57,12 +58,12 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gate(store, tmp_path_factory):
+def lake(bucket, tmp_path_factory):
     """A gateway whose lake lies in that store, with a table, a view, a volume and an external location."""
     server = processes.start_demo(
         tmp_path_factory.mktemp("temporary") / "gate", None, TRACEGATE__LAKE__ROOT="s3://lake/tables",
-        TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE, TRACEGATE__LAKE__CREDENTIALS_ENDPOINT=store["url"],
-        TRACEGATE__LAKE__CREDENTIALS_SECONDS="900", AWS_ENDPOINT_URL=store["url"], **OWN,
+        TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE, TRACEGATE__LAKE__CREDENTIALS_ENDPOINT=bucket["url"],
+        TRACEGATE__LAKE__CREDENTIALS_SECONDS="900", AWS_ENDPOINT_URL=bucket["url"], **OWN,
     )
     prepare(server)
     admin = sdk_of(server, "admin")
@@ -83,32 +84,32 @@ def prepare(server):
 
 
 @pytest.fixture
-def alice(gate):
+def alice(lake):
     """Nothing but what the test gives her."""
-    yield sdk_of(gate, "alice")
+    yield sdk_of(lake, "alice")
     for kind, name in (
         ("catalog", "main"), ("schema", "main.agents"), ("table", TABLE), ("volume", "main.agents.files"), ("external_location", "outside"),
     ):
-        held = client(gate).call("GET", f"/api/2.1/unity-catalog/permissions/{kind}/{name}").json()
+        held = client(lake).call("GET", f"/api/2.1/unity-catalog/permissions/{kind}/{name}").json()
         mine = [one["privileges"] for one in held.get("privilege_assignments", []) if one["principal"] == "alice"]
         if mine:
-            grant(gate, kind, name, remove=mine[0])
+            grant(lake, kind, name, remove=mine[0])
 
 
-def way(gate, *on_schema):
-    grant(gate, "catalog", "main", "USE_CATALOG")
-    grant(gate, "schema", "main.agents", "USE_SCHEMA", *on_schema)
+def way(lake, *on_schema):
+    grant(lake, "catalog", "main", "USE_CATALOG")
+    grant(lake, "schema", "main.agents", "USE_SCHEMA", *on_schema)
 
 
-def of_table(client, gate, operation="READ"):
+def of_table(client, lake, operation="READ"):
     return client.temporary_table_credentials.generate_temporary_table_credentials(
-        table_id=gate.table.table_id, operation=catalog.TableOperation(operation)
+        table_id=lake.table.table_id, operation=catalog.TableOperation(operation)
     )
 
 
-def of_volume(client, gate, operation="READ_VOLUME"):
+def of_volume(client, lake, operation="READ_VOLUME"):
     return client.temporary_volume_credentials.generate_temporary_volume_credentials(
-        volume_id=gate.volume.volume_id, operation=catalog.VolumeOperation(operation)
+        volume_id=lake.volume.volume_id, operation=catalog.VolumeOperation(operation)
     )
 
 
@@ -118,122 +119,121 @@ def of_path(client, url, operation="PATH_READ", **more):
     )
 
 
-def last_asked(store):
+def last_asked(bucket):
     """What the token service was asked last."""
-    form = parse_qs(store["noted"].read_text().splitlines()[-1])
+    form = parse_qs(bucket["noted"].read_text().splitlines()[-1])
     return {name: values[0] for name, values in form.items()}
 
 
-def times_asked(store):
-    return len(store["noted"].read_text().splitlines()) if store["noted"].exists() else 0
+def times_asked(bucket):
+    return len(bucket["noted"].read_text().splitlines()) if bucket["noted"].exists() else 0
 
 
-def test_a_credential_reads_the_table_and_is_narrowed_to_it(gate, store, alice):
-    way(gate, "EXTERNAL_USE_SCHEMA")
-    grant(gate, "table", TABLE, "SELECT")
+def test_a_credential_reads_the_table_and_is_narrowed_to_it(lake, bucket, alice):
+    way(lake, "EXTERNAL_USE_SCHEMA")
+    grant(lake, "table", TABLE, "SELECT")
     before = time.time()
-    given = of_table(alice, gate)
+    given = of_table(alice, lake)
     keys = given.aws_temp_credentials
-    assert given.url == gate.table.storage_location and given.url.startswith("s3://lake/tables/")
+    assert given.url == lake.table.storage_location and given.url.startswith("s3://lake/tables/")
     assert before < given.expiration_time / 1000 <= before + 1000
     assert keys.access_key_id not in ("", "own") and keys.secret_access_key and keys.session_token
     rows = tool(
-        "read", given.url, AWS_ENDPOINT_URL=store["url"], AWS_ACCESS_KEY_ID=keys.access_key_id, AWS_SECRET_ACCESS_KEY=keys.secret_access_key,
+        "read", given.url, AWS_ENDPOINT_URL=bucket["url"], AWS_ACCESS_KEY_ID=keys.access_key_id, AWS_SECRET_ACCESS_KEY=keys.secret_access_key,
         AWS_SESSION_TOKEN=keys.session_token, AWS_REGION="us-east-1", AWS_ALLOW_HTTP="true",
     )["delta"]
-    assert [row["trace_id"] for row in rows] == [gate.trace]
-    asked, prefix = last_asked(store), given.url.removeprefix("s3://lake/")
+    assert [row["trace_id"] for row in rows] == [lake.trace]
+    asked, prefix = last_asked(bucket), given.url.removeprefix("s3://lake/")
     assert (asked["Action"], asked["RoleArn"], asked["DurationSeconds"]) == ("AssumeRole", ROLE, "900")
     objects, lists = json.loads(asked["Policy"])["Statement"]
     assert objects == {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"arn:aws:s3:::lake/{prefix}/*"]}
     assert lists["Condition"] == {"StringLike": {"s3:prefix": [f"{prefix}/*"]}}
     # On the record: who, what, until when; not the credential.
-    found = client(gate).call("GET", "/api/tracegate/v1/audit/events", params={"operation": "catalog.credentials.table", "limit": "100"})
+    found = client(lake).call("GET", "/api/tracegate/v1/audit/events", params={"operation": "catalog.credentials.table", "limit": "100"})
     assert found.status_code == 200, found.text
     text = found.text
-    assert gate.table.table_id in text and str(given.expiration_time) in text and f"table:{TABLE}" in text and "EXTERNAL_USE_SCHEMA" in text
+    assert lake.table.table_id in text and str(given.expiration_time) in text and f"table:{TABLE}" in text and "EXTERNAL_USE_SCHEMA" in text
     # The store's own record names the decision.
     assert asked["RoleSessionName"].removeprefix("tracegate-") in text
-    log = (Path(gate.log) if hasattr(gate, "log") else None)
     for secret in (keys.secret_access_key, keys.session_token):
-        assert secret not in text and (log is None or secret not in log.read_text())
+        assert secret not in text and secret not in lake.log_text()
 
 
-def test_every_privilege_is_needed(gate, store, alice):
-    asked = times_asked(store)
+def test_every_privilege_is_needed(lake, bucket, alice):
+    asked = times_asked(bucket)
 
     def refused(kind, call, *arguments):
         with pytest.raises(kind) as error:
-            call(alice, gate, *arguments)
+            call(alice, lake, *arguments)
         return str(error.value)
 
     # Hidden is missing, and says no more than what was asked.
     hidden = refused(NotFound, of_table)
-    assert TABLE not in hidden and gate.table.table_id in hidden
+    assert TABLE not in hidden and lake.table.table_id in hidden
     refused(NotFound, of_volume)
-    way(gate)
+    way(lake)
     refused(NotFound, of_table)
-    grant(gate, "table", TABLE, "SELECT")
+    grant(lake, "table", TABLE, "SELECT")
     assert "EXTERNAL_USE_SCHEMA" in refused(PermissionDenied, of_table)
     # Neither all privileges nor the right to manage is access from outside.
-    grant(gate, "schema", "main.agents", "ALL_PRIVILEGES", "MANAGE")
-    grant(gate, "catalog", "main", "ALL_PRIVILEGES", "MANAGE")
+    grant(lake, "schema", "main.agents", "ALL_PRIVILEGES", "MANAGE")
+    grant(lake, "catalog", "main", "ALL_PRIVILEGES", "MANAGE")
     assert "EXTERNAL_USE_SCHEMA" in refused(PermissionDenied, of_table)
     assert "EXTERNAL_USE_SCHEMA" in refused(PermissionDenied, of_volume)
-    grant(gate, "schema", "main.agents", remove=["ALL_PRIVILEGES", "MANAGE"])
-    grant(gate, "catalog", "main", remove=["ALL_PRIVILEGES", "MANAGE"])
-    grant(gate, "schema", "main.agents", "EXTERNAL_USE_SCHEMA")
+    grant(lake, "schema", "main.agents", remove=["ALL_PRIVILEGES", "MANAGE"])
+    grant(lake, "catalog", "main", remove=["ALL_PRIVILEGES", "MANAGE"])
+    grant(lake, "schema", "main.agents", "EXTERNAL_USE_SCHEMA")
     assert "MODIFY" in refused(PermissionDenied, of_table, "READ_WRITE")
     refused(NotFound, of_volume)
     # The right to use from outside reads nothing by itself, and the way is needed as ever.
-    grant(gate, "table", TABLE, remove=["SELECT"])
+    grant(lake, "table", TABLE, remove=["SELECT"])
     refused(NotFound, of_table)
-    grant(gate, "table", TABLE, "SELECT", "MODIFY")
-    grant(gate, "catalog", "main", remove=["USE_CATALOG"])
+    grant(lake, "table", TABLE, "SELECT", "MODIFY")
+    grant(lake, "catalog", "main", remove=["USE_CATALOG"])
     refused(NotFound, of_table)
-    assert times_asked(store) == asked, "the store was asked for a credential that nobody may have"
-    grant(gate, "catalog", "main", "USE_CATALOG")
-    assert of_table(alice, gate, "READ_WRITE").aws_temp_credentials
-    (objects, _) = json.loads(last_asked(store)["Policy"])["Statement"]
+    assert times_asked(bucket) == asked, "the store was asked for a credential that nobody may have"
+    grant(lake, "catalog", "main", "USE_CATALOG")
+    assert of_table(alice, lake, "READ_WRITE").aws_temp_credentials
+    (objects, _) = json.loads(last_asked(bucket)["Policy"])["Statement"]
     assert "s3:PutObject" in objects["Action"] and "s3:DeleteObject" in objects["Action"]
-    grant(gate, "volume", "main.agents.files", "READ_VOLUME")
-    assert of_volume(alice, gate).url == gate.volume.storage_location
+    grant(lake, "volume", "main.agents.files", "READ_VOLUME")
+    assert of_volume(alice, lake).url == lake.volume.storage_location
     assert "WRITE_VOLUME" in refused(PermissionDenied, of_volume, "WRITE_VOLUME")
-    grant(gate, "volume", "main.agents.files", "WRITE_VOLUME")
-    assert of_volume(alice, gate, "WRITE_VOLUME").aws_temp_credentials
+    grant(lake, "volume", "main.agents.files", "WRITE_VOLUME")
+    assert of_volume(alice, lake, "WRITE_VOLUME").aws_temp_credentials
 
 
-def test_a_table_with_a_filter_or_a_mask_and_a_view_have_none_for_nobody(gate, store, alice):
-    way(gate, "EXTERNAL_USE_SCHEMA", "SELECT", "MODIFY", "EXECUTE")
-    admin = sdk_of(gate, "admin")
-    assert of_table(admin, gate).aws_temp_credentials and of_table(alice, gate).aws_temp_credentials
-    asked = times_asked(store)
-    run_sql(gate, "CREATE FUNCTION main.agents.none(x STRING) RETURNS BOOLEAN RETURN x = 'nothing'")
-    run_sql(gate, "CREATE FUNCTION main.agents.stars(x STRING) RETURNS STRING RETURN '***'")
+def test_a_table_with_a_filter_or_a_mask_and_a_view_have_none_for_nobody(lake, bucket, alice):
+    way(lake, "EXTERNAL_USE_SCHEMA", "SELECT", "MODIFY", "EXECUTE")
+    admin = sdk_of(lake, "admin")
+    assert of_table(admin, lake).aws_temp_credentials and of_table(alice, lake).aws_temp_credentials
+    asked = times_asked(bucket)
+    run_sql(lake, "CREATE FUNCTION main.agents.none(x STRING) RETURNS BOOLEAN RETURN x = 'nothing'")
+    run_sql(lake, "CREATE FUNCTION main.agents.stars(x STRING) RETURNS STRING RETURN '***'")
     for rule, end in (
         (f"ALTER TABLE {TABLE} SET ROW FILTER main.agents.none ON (name)", f"ALTER TABLE {TABLE} DROP ROW FILTER"),
         (f"ALTER TABLE {TABLE} ALTER COLUMN name SET MASK main.agents.stars", f"ALTER TABLE {TABLE} ALTER COLUMN name DROP MASK"),
     ):
-        run_sql(gate, rule)
+        run_sql(lake, rule)
         for who in (admin, alice):
             for operation in ("READ", "READ_WRITE"):
                 with pytest.raises(PermissionDenied, match="row filter or a column mask"):
-                    of_table(who, gate, operation)
+                    of_table(who, lake, operation)
         # Who does not see the table learns nothing of its rules.
         with pytest.raises(NotFound):
-            of_table(sdk_of(gate, "bob"), gate)
-        run_sql(gate, end)
+            of_table(sdk_of(lake, "bob"), lake)
+        run_sql(lake, end)
     view = admin.tables.get("main.agents.seen").table_id
     for who in (admin, alice):
         with pytest.raises(PermissionDenied, match="no files of its own"):
             who.temporary_table_credentials.generate_temporary_table_credentials(table_id=view, operation=catalog.TableOperation.READ)
-    assert times_asked(store) == asked
-    assert of_table(alice, gate).aws_temp_credentials
+    assert times_asked(bucket) == asked
+    assert of_table(alice, lake).aws_temp_credentials
 
 
-def test_a_path_needs_its_location_and_reaches_nothing_that_the_catalog_keeps(gate, store, alice):
-    admin = sdk_of(gate, "admin")
-    asked = times_asked(store)
+def test_a_path_needs_its_location_and_reaches_nothing_that_the_catalog_keeps(lake, bucket, alice):
+    admin = sdk_of(lake, "admin")
+    asked = times_asked(bucket)
 
     def refused(who, url, operation="PATH_READ", kind=PermissionDenied):
         with pytest.raises(kind) as error:
@@ -241,21 +241,21 @@ def test_a_path_needs_its_location_and_reaches_nothing_that_the_catalog_keeps(ga
         return str(error.value)
 
     refused(alice, "s3://lake/outside/x")
-    grant(gate, "external_location", "outside", "ALL_PRIVILEGES", "MANAGE")
+    grant(lake, "external_location", "outside", "ALL_PRIVILEGES", "MANAGE")
     refused(alice, "s3://lake/outside/x")
-    grant(gate, "external_location", "outside", "READ_FILES", "EXTERNAL_USE_LOCATION", remove=["ALL_PRIVILEGES", "MANAGE"])
+    grant(lake, "external_location", "outside", "READ_FILES", "EXTERNAL_USE_LOCATION", remove=["ALL_PRIVILEGES", "MANAGE"])
     refused(alice, "s3://lake/outside/x", "PATH_READ_WRITE")
     refused(alice, "s3://lake/outside/x", "PATH_CREATE_TABLE")
     # Whoever asks: not managed data, not around it, and not where there is no external location.
     for who in (admin, alice):
-        for url in (gate.table.storage_location, gate.volume.storage_location, "s3://lake/tables", "s3://lake", "s3://other/x", "s3://lake/outside2"):
+        for url in (lake.table.storage_location, lake.volume.storage_location, "s3://lake/tables", "s3://lake", "s3://other/x", "s3://lake/outside2"):
             refused(who, url)
     for url in ("s3://lake/outside/../tables", "s3://lake/outside//x", "s3://lake/outside/%2e%2e", "s3://lake/outside/*", "x"):
         refused(alice, url, kind=BadRequest)
-    assert times_asked(store) == asked
+    assert times_asked(bucket) == asked
     assert of_path(alice, "s3://lake/outside/x").url == "s3://lake/outside/x"
     # A table there: it is its own door, and what lies around or in it is none.
-    made = client(gate).call("POST", "/api/2.1/unity-catalog/tables", json={
+    made = client(lake).call("POST", "/api/2.1/unity-catalog/tables", json={
         "name": "theirs", "catalog_name": "main", "schema_name": "agents", "table_type": "EXTERNAL", "data_source_format": "DELTA",
         "storage_location": "s3://lake/outside/x/theirs", "columns": [{"name": "a", "type_name": "STRING", "type_text": "string", "position": 0}],
     })
@@ -263,34 +263,34 @@ def test_a_path_needs_its_location_and_reaches_nothing_that_the_catalog_keeps(ga
     for who in (admin, alice):
         for url in ("s3://lake/outside", "s3://lake/outside/x", "s3://lake/outside/x/theirs", "s3://lake/outside/x/theirs/_delta_log"):
             assert "overlaps" in refused(who, url)
-    grant(gate, "external_location", "outside", "WRITE_FILES", "CREATE_EXTERNAL_TABLE")
+    grant(lake, "external_location", "outside", "WRITE_FILES", "CREATE_EXTERNAL_TABLE")
     for operation in ("PATH_READ_WRITE", "PATH_CREATE_TABLE"):
         assert of_path(alice, "s3://lake/outside/y", operation).aws_temp_credentials
-    asked = times_asked(store)
-    assert of_path(alice, "s3://lake/outside/y", dry_run=True).aws_temp_credentials is None and times_asked(store) == asked
-    sdk_of(gate, "admin").external_locations.update("outside", read_only=True)
+    asked = times_asked(bucket)
+    assert of_path(alice, "s3://lake/outside/y", dry_run=True).aws_temp_credentials is None and times_asked(bucket) == asked
+    sdk_of(lake, "admin").external_locations.update("outside", read_only=True)
     refused(alice, "s3://lake/outside/y", "PATH_READ_WRITE")
     assert of_path(alice, "s3://lake/outside/y").aws_temp_credentials
 
 
-def test_every_spelling_and_the_open_client(gate, alice):
-    way(gate, "EXTERNAL_USE_SCHEMA")
-    grant(gate, "table", TABLE, "SELECT")
+def test_every_spelling_and_the_open_client(lake, alice):
+    way(lake, "EXTERNAL_USE_SCHEMA")
+    grant(lake, "table", TABLE, "SELECT")
     for version in ("2.0", "2.1"):
         path = f"/api/{version}/unity-catalog/temporary-table-credentials"
-        answer = client(gate, "alice").call("POST", path, json={"table_id": gate.table.table_id, "operation": "READ"})
+        answer = client(lake, "alice").call("POST", path, json={"table_id": lake.table.table_id, "operation": "READ"})
         assert answer.status_code == 200 and set(answer.json()) == {"aws_temp_credentials", "expiration_time", "url"}
         assert answer.headers["cache-control"] == "no-store"
-        for body in ({}, {"table_id": "x", "operation": "READ"}, {"table_id": gate.table.table_id, "operation": "WRITE"}, {"table_id": gate.table.table_id}):
-            assert client(gate, "alice").call("POST", path, json=body).status_code == 400
-        nobody = requests.post(gate.url + path, json={"table_id": gate.table.table_id, "operation": "READ"}, timeout=30)
+        for body in ({}, {"table_id": "x", "operation": "READ"}, {"table_id": lake.table.table_id, "operation": "WRITE"}, {"table_id": lake.table.table_id}):
+            assert client(lake, "alice").call("POST", path, json=body).status_code == 400
+        nobody = requests.post(lake.url + path, json={"table_id": lake.table.table_id, "operation": "READ"}, timeout=30)
         assert nobody.status_code == 401
-    worker = subprocess.Popen([os.environ["CATALOG_PYTHON"], WORKER, gate.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    worker = subprocess.Popen([os.environ["CATALOG_PYTHON"], WORKER, lake.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(who, operation):
-        body = {"model": "GenerateTemporaryTableCredential", "table_id": gate.table.table_id, "operation": operation}
+        body = {"model": "GenerateTemporaryTableCredential", "table_id": lake.table.table_id, "operation": operation}
         worker.stdin.write(json.dumps({
-            "token": gate.details["tokens"][who], "api": "TemporaryCredentialsApi", "call": "generate_temporary_table_credentials",
+            "token": lake.details["tokens"][who], "api": "TemporaryCredentialsApi", "call": "generate_temporary_table_credentials",
             "arguments": {"generate_temporary_table_credential": body},
         }) + "\n")
         worker.stdin.flush()
@@ -305,18 +305,45 @@ def test_every_spelling_and_the_open_client(gate, alice):
         worker.wait(20)
 
 
-def test_a_store_that_refuses_or_is_away_gives_nothing(store, tmp_path):
+class Refusing(BaseHTTPRequestHandler):
+    """A token service that never lets anybody assume a role."""
+
+    def do_POST(self):
+        body = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>arn:secret</Message></Error></ErrorResponse>"
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "refuses"])
+def test_a_token_service_that_is_away_or_refuses_gives_nothing(bucket, tmp_path, away):
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{service.server_port}"
+    if away:
+        service.shutdown()
+        service.server_close()
     server = processes.start_demo(
-        tmp_path / "gate", None, TRACEGATE__LAKE__ROOT="s3://lake/away", TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE,
-        TRACEGATE__LAKE__CREDENTIALS_ENDPOINT="http://127.0.0.1:9/", AWS_ENDPOINT_URL=store["url"], **OWN,
+        tmp_path / "gate", None, TRACEGATE__LAKE__ROOT=f"s3://lake/{tmp_path.name}", TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE,
+        TRACEGATE__LAKE__CREDENTIALS_ENDPOINT=url, AWS_ENDPOINT_URL=bucket["url"], **OWN,
     )
     try:
         prepare(server)
         body = {"table_id": server.table.table_id, "operation": "READ"}
         answer = client(server).call("POST", "/api/2.1/unity-catalog/temporary-table-credentials", json=body)
-        assert (answer.status_code, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        wanted = (503, "TEMPORARILY_UNAVAILABLE") if away else (400, "INVALID_STATE")
+        assert (answer.status_code, answer.json()["error_code"]) == wanted and "arn:" not in answer.text
+        assert "no temporary credential was made" in server.log_text()
     finally:
         server.stop()
+        if not away:
+            service.shutdown()
+            service.server_close()
 
 
 def test_a_directory_of_this_machine_has_none_and_says_so_to_who_may(tmp_path):
