@@ -57,13 +57,16 @@ def bucket(tmp_path_factory):
     started.wait(10)
 
 
-@pytest.fixture(scope="module")
-def lake(bucket, tmp_path_factory):
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def lake(request, bucket, tmp_path_factory):
     """A gateway whose lake lies in that store, with a table, a view, a volume and an external location."""
+    environment = dict(OWN)
+    if request.param == "postgres":
+        environment["TRACEGATE__DATABASE__URL"] = request.getfixturevalue("postgres_server").details["url"]
     server = processes.start_demo(
         tmp_path_factory.mktemp("temporary") / "gate", None, TRACEGATE__LAKE__ROOT="s3://lake/tables",
         TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE, TRACEGATE__LAKE__CREDENTIALS_ENDPOINT=bucket["url"],
-        TRACEGATE__LAKE__CREDENTIALS_SECONDS="900", AWS_ENDPOINT_URL=bucket["url"], **OWN,
+        TRACEGATE__LAKE__CREDENTIALS_SECONDS="900", AWS_ENDPOINT_URL=bucket["url"], **environment,
     )
     prepare(server)
     admin = sdk_of(server, "admin")
