@@ -29,7 +29,7 @@ use crate::identity::Identity;
 use crate::keys::Keys;
 use crate::lake::Lake;
 use crate::limits::Limits;
-use crate::objects::Volumes;
+use crate::objects::{Minting, Volumes};
 use crate::policy::{Builder, Levels, Policy, Unavailable, casbin_rules};
 use crate::store::{PolicyRow, PolicyStep, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -95,6 +95,8 @@ pub struct App {
     pub volumes: Volumes,
     /// Which experiments are archived.
     pub archives: archives::Archives,
+    /// Makes temporary credentials, where a role for that is configured.
+    pub minting: Option<Minting>,
     pub owners: owners::Owners,
     pub roots: roots::ArtifactRoots,
     pub payload_places: payload::PayloadPlaces,
@@ -157,6 +159,15 @@ impl App {
                 config.lake.own_directory(&data_dir),
                 config.lake.external_directories.iter().map(std::path::PathBuf::from),
             ),
+            minting: config
+                .lake
+                .credentials_role
+                .as_deref()
+                .map(|role| {
+                    let endpoint = config.lake.credentials_endpoint.as_deref();
+                    Minting::new(role, endpoint, config.lake.credentials_seconds)
+                })
+                .transpose()?,
             metrics,
             owners: owners::Owners::default(),
             roots: roots::ArtifactRoots::default(),

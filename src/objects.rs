@@ -9,6 +9,7 @@
 mod directory;
 mod error;
 mod incoming;
+mod minting;
 pub mod parts;
 mod path;
 mod remote;
@@ -21,6 +22,7 @@ use self::directory::Directory;
 pub use self::error::{ObjectsError, ObjectsFault};
 use self::incoming::Incoming;
 pub use self::incoming::collect;
+pub use self::minting::{MintError, Minted, Minting};
 pub use self::path::{SCRATCH, is_reserved};
 use self::path::{checked, directory_path};
 use self::remote::Remote;

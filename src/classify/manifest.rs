@@ -299,7 +299,7 @@ impl Manifest {
 }
 
 impl Operation {
-    /// The paths that the template stands for: `~` is `/api` and `/ajax-api`, `SCIM` each of its bases.
+    /// The paths that the template stands for: `~` is `/api` and `/ajax-api`, `SCIM` and `UC` each of their bases.
     pub fn paths(&self) -> Vec<String> {
         concrete(&self.template)
     }
@@ -308,7 +308,13 @@ impl Operation {
 /// Databricks' clients ask for the first, identity providers for a plain base.
 const SCIM_BASES: [&str; 3] = ["/api/2.0/preview/scim/v2", "/api/2.0/scim/v2", "/scim/v2"];
 
+/// The catalog's clients ask some things of the one, some of the other, and not all of them the same.
+const CATALOG_BASES: [&str; 2] = ["/api/2.1/unity-catalog", "/api/2.0/unity-catalog"];
+
 fn concrete(template: &str) -> Vec<String> {
+    if let Some(rest) = template.strip_prefix("UC") {
+        return CATALOG_BASES.iter().map(|base| format!("{base}{rest}")).collect();
+    }
     if let Some(rest) = template.strip_prefix("SCIM") {
         return SCIM_BASES.iter().map(|base| format!("{base}{rest}")).collect();
     }

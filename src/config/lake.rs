@@ -15,6 +15,15 @@ pub struct LakeConfig {
     /// Directories of this machine in which external locations may lie. None by default, so that whoever makes an
     /// external location cannot name this machine's own files.
     pub external_directories: Vec<String>,
+    /// The role that temporary credentials of an S3 store are made from by `AssumeRole`
+    /// (`arn:aws:iam::ACCOUNT:role/NAME`): it reads and writes what lies in the lake, and nothing else; Tracegate's own
+    /// `AWS_…` credentials may assume it. Without it no credential is given to anybody.
+    pub credentials_role: Option<String>,
+    /// Where `AssumeRole` is called: the URL of a store's own security token service. That of AWS in the region of
+    /// `AWS_REGION` if absent. Credentials pass through it: `http://` is for one on the same machine.
+    pub credentials_endpoint: Option<String>,
+    /// Seconds that a temporary credential is good for, 900 to 3600. It cannot be taken back before that.
+    pub credentials_seconds: u32,
     /// Memory that all running statements may use together, in bytes. What does not fit ends with an error.
     pub query_memory_bytes: usize,
     /// Seconds that one statement may take.
@@ -40,6 +49,9 @@ impl Default for LakeConfig {
         Self {
             root: None,
             external_directories: Vec::new(),
+            credentials_role: None,
+            credentials_endpoint: None,
+            credentials_seconds: 3600,
             query_memory_bytes: 1 << 30,
             query_seconds: 300,
             queries: 32,
@@ -64,6 +76,7 @@ impl LakeConfig {
                     .to_owned(),
             );
         }
+        self.validate_credentials(problems);
         let limits = [
             ("query_seconds", self.query_seconds == 0),
             ("queries", self.queries == 0),
@@ -91,6 +104,32 @@ impl LakeConfig {
         match &self.root {
             Some(root) => root.parse().ok().or_else(|| Location::of_directory(Path::new(root))),
             None => Location::of_directory(&std::path::absolute(data_dir.join("lake")).ok()?),
+        }
+    }
+
+    fn validate_credentials(&self, problems: &mut Vec<String>) {
+        let role = |role: &String| {
+            let parts: Vec<&str> = role.splitn(6, ':').collect();
+            let plain = |c: char| c.is_ascii_alphanumeric() || ":/_+=,.@-".contains(c);
+            matches!(parts.as_slice(), ["arn", _, "iam", "", _, name] if name.len() > 5 && name.starts_with("role/"))
+                && role.chars().all(plain)
+        };
+        if self.credentials_role.as_ref().is_some_and(|one| !role(one)) {
+            problems.push("`lake.credentials_role` must be `arn:aws:iam::ACCOUNT:role/NAME`".to_owned());
+        }
+        let endpoint = |url: &String| {
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+            // No `@`, `?` or `#`: neither a password nor a query.
+            let plain = |c: char| c.is_ascii_alphanumeric() || ".-:[]/_~".contains(c);
+            rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.chars().all(plain))
+        };
+        if self.credentials_endpoint.as_ref().is_some_and(|one| !endpoint(one)) {
+            problems.push(
+                "`lake.credentials_endpoint` must be a URL such as `https://sts.example.com`".to_owned(),
+            );
+        }
+        if !(900..=3600).contains(&self.credentials_seconds) {
+            problems.push("`lake.credentials_seconds` must be between 900 and 3600".to_owned());
         }
     }
 
@@ -126,6 +165,32 @@ mod tests {
         let mut problems = Vec::new();
         config.validate(&mut problems);
         assert_eq!(problems.len(), 4, "{problems:?}");
+    }
+
+    #[test]
+    fn what_credentials_are_made_from_is_checked() {
+        let problems = |role: &str, endpoint: &str, seconds: u32| {
+            let config = LakeConfig {
+                credentials_role: Some(role.to_owned()),
+                credentials_endpoint: Some(endpoint.to_owned()),
+                credentials_seconds: seconds,
+                ..LakeConfig::default()
+            };
+            let mut problems = Vec::new();
+            config.validate(&mut problems);
+            problems.len()
+        };
+        let role = "arn:aws:iam::123456789012:role/lake";
+        assert_eq!(problems(role, "https://sts.example.com", 900), 0);
+        assert_eq!(problems("arn:aws-cn:iam::1:role/a/b", "http://127.0.0.1:9000/", 3600), 0);
+        for bad in ["", "lake", "arn:aws:iam::1:user/lake", "arn:aws:iam::1:role/", "arn:aws:iam::1:role/a b"]
+        {
+            assert_eq!(problems(bad, "https://sts.example.com", 900), 1, "{bad}");
+        }
+        for bad in ["", "sts.example.com", "ftp://x", "https://a:b@x", "https://x/?y"] {
+            assert_eq!(problems(role, bad, 900), 1, "{bad}");
+        }
+        assert_eq!((problems(role, "https://x", 899), problems(role, "https://x", 3601)), (1, 1));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod privileges;
 mod rules;
 mod show;
 mod sight;
+mod temporary;
 
 use super::call::Call;
 use super::changes::settle;
@@ -38,11 +39,14 @@ pub(super) use sight::{Sight, hides, of as sight, of_caller as sight_in, seen};
 /// How often a change is decided anew because another came first.
 const ATTEMPTS: usize = 20;
 
-pub(super) async fn answer(call: &mut Call<'_>, trail: &Trail) -> Result<Reply, Refusal> {
+pub(super) async fn answer(call: &mut Call<'_>, trail: &mut Trail) -> Result<Reply, Refusal> {
     let name = call.operation.name.clone();
     let mut words = name.split('.').skip(1);
     let (noun, verb) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    answer_as(call, trail, noun, verb).await
+    match noun {
+        "credentials" => temporary::answer(call, trail, verb).await,
+        _ => answer_as(call, trail, noun, verb).await,
+    }
 }
 
 /// Answers a call that came by another door as the catalog's own API would: no door is wider.

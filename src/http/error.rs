@@ -88,6 +88,8 @@ pub enum CatalogFault {
     Taken,
     /// It cannot be done as it was asked.
     Refused,
+    /// Something that is needed for it does not answer now.
+    Away,
 }
 
 /// In which shape a client expects errors.
@@ -285,6 +287,7 @@ impl Refusal {
                 CatalogFault::Denied => (403, code),
                 CatalogFault::Taken => (409, code),
                 CatalogFault::Refused => (400, code),
+                CatalogFault::Away => (503, code),
             },
             Self::Scim { kind: "uniqueness", .. } => (409, "RESOURCE_ALREADY_EXISTS"),
             Self::Scim { .. } => (400, "INVALID_PARAMETER_VALUE"),
@@ -323,6 +326,7 @@ impl Refusal {
         match self {
             Self::Backend(_)
             | Self::Lake
+            | Self::Catalog { fault: CatalogFault::Away, .. }
             | Self::Internal(_)
             | Self::DiskFull
             | Self::Client(_)

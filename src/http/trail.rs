@@ -255,6 +255,17 @@ impl Trail {
         Ok(())
     }
 
+    /// Records what is about to be handed out that cannot be taken back, on the disk before it goes.
+    pub async fn gives(&self, what: String, version: i64) -> Result<(), AuditError> {
+        let mut event = self.event.clone();
+        event.kind = EventKind::Returned;
+        event.id = EventId(uuid::Uuid::now_v7());
+        event.time = self.app.clock.now();
+        event.policy_version = version;
+        event.reason = Some(what);
+        self.app.audit.append(event, Durability::Synced).await
+    }
+
     /// Records what a call changed in policy, before and after.
     pub async fn policy_change(&self, change: PolicyChange, version: i64) -> Result<(), AuditError> {
         let mut event = self.event.clone();

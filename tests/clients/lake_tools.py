@@ -3,7 +3,8 @@
     lake_tools.py read PLACE            rows of a table as delta-rs and as DuckDB read them, as one JSON object
     lake_tools.py write PLACE ROWS      appends rows (JSON) as delta-rs writes them
     lake_tools.py make PLACE ROWS       makes a table of rows
-    lake_tools.py s3 PORT EVERY         an S3 on 127.0.0.1 with the bucket `lake`; one in EVERY requests fails
+    lake_tools.py s3 PORT EVERY         an S3 on 127.0.0.1 with the bucket `lake`; one in EVERY requests fails; what its
+                                        token service is asked goes into the file STS_NOTES
 """
 
 import json
@@ -13,7 +14,7 @@ import sys
 def storage_options():
     import os
 
-    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ALLOW_HTTP")
+    names = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ALLOW_HTTP")
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
@@ -69,6 +70,8 @@ def make(place, rows):
 
 def s3(port, every):
     """moto behind a server that answers one in so many requests with an error: before it is done, or after."""
+    import io
+    import os
     import random
 
     from moto.server import DomainDispatcherApplication, create_backend_app
@@ -77,8 +80,15 @@ def s3(port, every):
 
     inner = DomainDispatcherApplication(create_backend_app)
     chance = random.Random(7)
+    notes = os.environ.get("STS_NOTES")
 
     def application(environ, start):
+        # One address for both, as some stores have it: a form at the root is a question to the token service.
+        if notes and environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == "/":
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+            environ["wsgi.input"] = io.BytesIO(body)
+            with open(notes, "ab") as file:
+                file.write(body + b"\n")
         fails = every and environ["PATH_INFO"].count("/") > 1 and chance.randrange(every) == 0
         if fails and chance.random() < 0.5:
             return Response("<Error><Code>SlowDown</Code></Error>", 503)(environ, start)

@@ -58,6 +58,56 @@ const ROWS: &[(&str, &[(&str, &str)])] = &[
     ("owner of table alone", &[("OWNER", "table:main.s.t")]),
     ("owner of table, way", &[("+", ""), ("OWNER", "table:main.s.t")]),
     ("owner of volume, way", &[("+", ""), ("OWNER", "volume:main.s.v")]),
+    ("EXTERNAL USE SCHEMA, way", &[("+", ""), ("EXTERNAL_USE_SCHEMA", "schema:main.s")]),
+    (
+        "EXTERNAL USE SCHEMA, SELECT, no way",
+        &[("EXTERNAL_USE_SCHEMA", "schema:main.s"), ("SELECT", "table:main.s.t")],
+    ),
+    (
+        "EXTERNAL USE SCHEMA, SELECT, way",
+        &[("+", ""), ("EXTERNAL_USE_SCHEMA", "schema:main.s"), ("SELECT", "schema:main.s")],
+    ),
+    (
+        "EXTERNAL USE SCHEMA on catalog, SELECT, MODIFY, way",
+        &[
+            ("+", ""),
+            ("EXTERNAL_USE_SCHEMA", "catalog:main"),
+            ("SELECT", "table:main.s.t"),
+            ("MODIFY", "table:main.s.t"),
+        ],
+    ),
+    (
+        "EXTERNAL USE SCHEMA, MODIFY, way",
+        &[("+", ""), ("EXTERNAL_USE_SCHEMA", "schema:main.s"), ("MODIFY", "table:main.s.t")],
+    ),
+    (
+        "EXTERNAL USE SCHEMA, READ VOLUME, way",
+        &[("+", ""), ("EXTERNAL_USE_SCHEMA", "schema:main.s"), ("READ_VOLUME", "volume:main.s.v")],
+    ),
+    (
+        "EXTERNAL USE SCHEMA, ALL PRIVILEGES on schema, way",
+        &[("+", ""), ("EXTERNAL_USE_SCHEMA", "schema:main.s"), ("ALL_PRIVILEGES", "schema:main.s")],
+    ),
+    ("READ FILES on location", &[("READ_FILES", "external_location:loc")]),
+    ("EXTERNAL USE LOCATION on location", &[("EXTERNAL_USE_LOCATION", "external_location:loc")]),
+    (
+        "EXTERNAL USE LOCATION, READ FILES",
+        &[("EXTERNAL_USE_LOCATION", "external_location:loc"), ("READ_FILES", "external_location:loc")],
+    ),
+    (
+        "EXTERNAL USE LOCATION, READ and WRITE FILES",
+        &[
+            ("EXTERNAL_USE_LOCATION", "external_location:loc"),
+            ("READ_FILES", "external_location:loc"),
+            ("WRITE_FILES", "external_location:loc"),
+        ],
+    ),
+    (
+        "EXTERNAL USE LOCATION, ALL PRIVILEGES on location",
+        &[("EXTERNAL_USE_LOCATION", "external_location:loc"), ("ALL_PRIVILEGES", "external_location:loc")],
+    ),
+    ("ALL PRIVILEGES on location", &[("ALL_PRIVILEGES", "external_location:loc")]),
+    ("owner of location", &[("OWNER", "external_location:loc")]),
     ("owner of metastore", &[("OWNER", "metastore:default")]),
     ("ALL on workspace", &[("ALL", "workspace:default")]),
     ("administrator", &[("admin", "")]),
@@ -86,7 +136,24 @@ fn asked() -> Vec<Asked> {
         body
     };
     let function = in_schema(json!({ "routine_body": "SQL", "routine_definition": "1" }));
+    let credential = |name: &'static str, of: &str, id: &str, operation: &str| {
+        let path = match of {
+            "table_id" => "/temporary-table-credentials",
+            "volume_id" => "/temporary-volume-credentials",
+            _ => "/temporary-path-credentials",
+        };
+        post(name, path, json!({ of: id, "operation": operation }))
+    };
     vec![
+        credential("table credential", "table_id", "/tables/main.s.t", "READ"),
+        credential("table credential, writing", "table_id", "/tables/main.s.t", "READ_WRITE"),
+        credential("view credential", "table_id", "/tables/main.s.w", "READ"),
+        credential("volume credential", "volume_id", "/volumes/main.s.v", "READ_VOLUME"),
+        credential("volume credential, writing", "volume_id", "/volumes/main.s.v", "WRITE_VOLUME"),
+        credential("path credential", "url", "s3://bucket/data/path", "PATH_READ"),
+        credential("path credential, writing", "url", "s3://bucket/data/path", "PATH_READ_WRITE"),
+        credential("path credential, new table", "url", "s3://bucket/data/path", "PATH_CREATE_TABLE"),
+        credential("path credential, elsewhere", "url", "s3://elsewhere/path", "PATH_READ"),
         get("catalog get", "/catalogs/main"),
         get("catalog get, browsing", "/catalogs/main?include_browse=true"),
         list("catalogs list", "/catalogs", "main"),
@@ -215,6 +282,8 @@ fn cell(asked: &Asked, answer: &Answer) -> &'static str {
         }
         (200, None) => "yes",
         (400, _) if asked.name.ends_with("not empty") => "yes",
+        // There is no store here that could give what its caller may have.
+        (400, _) if asked.name.contains("credential") && answer.text().contains("INVALID_STATE") => "yes",
         (403, _) => "denied",
         (404, _) => "hidden",
         (status, _) => panic!("{}: {status} {}", asked.name, answer.text()),
@@ -235,9 +304,17 @@ async fn the_catalog_matrix() {
         let mut cells = Vec::new();
         for asked in &asked {
             let path = format!("{BASE}{}", asked.path);
-            let request = match asked.body {
+            let mut body = asked.body.clone();
+            for field in ["table_id", "volume_id"] {
+                if let Some(id) = body.get_mut(field) {
+                    let of = format!("{BASE}{}", id.as_str().unwrap());
+                    *id = gateway.call(Who::Admin, Request::new("GET", &of)).await.expect(200).json()[field]
+                        .clone();
+                }
+            }
+            let request = match body {
                 Value::Null => Request::new(asked.method, &path),
-                _ => Request::json(asked.method, &path, &asked.body),
+                body => Request::json(asked.method, &path, &body),
             };
             cells.push(cell(asked, &gateway.call(who, request).await));
         }
@@ -247,7 +324,7 @@ async fn the_catalog_matrix() {
     gateway.stop().await;
 
     let mut matrix = String::from(
-        "# What each caller may do in the catalog: done or seen (yes), seen without that entry (none), denied (403),\n\
+        "# What each caller may do in the catalog: done or seen (yes; of credentials: let in), seen without that entry (none), denied (403),\n\
          # or answered as if it were not there (hidden, 404). A caller holds what its heading says and nothing else;\n\
          # `way` is USE CATALOG on `main` and USE SCHEMA on `main.s`.\n",
     );

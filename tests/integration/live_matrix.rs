@@ -176,6 +176,13 @@ fn extras(operation: &str) -> Value {
         "archive.start" => json!({ "archive_table_fullname": "server.s.t" }),
         "archive.set_frequency" => json!({ "monitoring_configuration": { "frequency_minutes": 5 } }),
         "tracegate.archive.set" => json!({ "table": "server.s.t" }),
+        "catalog.credentials.table" => {
+            json!({ "table_id": "00000000-0000-4000-8000-000000000000", "operation": "READ" })
+        }
+        "catalog.credentials.volume" => {
+            json!({ "volume_id": "00000000-0000-4000-8000-000000000000", "operation": "READ_VOLUME" })
+        }
+        "catalog.credentials.path" => json!({ "url": "s3://bucket/mine", "operation": "PATH_READ" }),
         "sql.statement.execute" => json!({ "statement": "SELECT 1", "warehouse_id": "tracegate" }),
         "tracing.location.create_schema"
         | "tracing.location.link_schema"

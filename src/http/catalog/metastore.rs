@@ -82,6 +82,6 @@ async fn info(call: &Call<'_>, metastore: &Metastore) -> Result<Map<String, Valu
         ("owner".to_owned(), json!(names.get(&owner))),
         ("created_at".to_owned(), json!(metastore.created_at.0)),
         ("privilege_model_version".to_owned(), json!("1.0")),
-        ("external_access_enabled".to_owned(), json!(false)),
+        ("external_access_enabled".to_owned(), json!(call.app.minting.is_some())),
     ]))
 }

@@ -70,6 +70,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Result<Failure, Refusal> {
                 Failure { code: "ALREADY_EXISTS", sql_state: "42P07", message: format!("[{code}] {message}") }
             }
             CatalogFault::Refused => bad("2BP01", format!("[{code}] {message}")),
+            CatalogFault::Away => Failure { code: "TEMPORARILY_UNAVAILABLE", sql_state: "58000", message },
         }),
         Refusal::Malformed(problem) => Ok(bad("42601", format!("[INVALID_STATEMENT] {problem}"))),
         Refusal::Denied(message) => Ok(bad("42501", format!("[INSUFFICIENT_PERMISSIONS] {message}"))),

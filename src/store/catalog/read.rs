@@ -109,6 +109,52 @@ impl Store {
     }
 }
 
+/// Things that lie at one place are few, unless it holds a whole lake.
+const AT_ONE_PLACE: i64 = 50;
+
+impl Store {
+    /// The object of an id. A table is found where a view is asked for, and the other way round.
+    pub async fn catalog_object_of_id(
+        &self,
+        kind: SecurableKind,
+        id: &str,
+    ) -> Result<Found<Option<CatalogObject>>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        let version = version(&mut transaction).await?;
+        let row = sqlx::query(select_objects!("WHERE o.namespace = $1 AND o.id = $2"))
+            .bind(namespace(kind))
+            .bind(id.to_owned())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        transaction.rollback().await?;
+        Ok(Found { version, found: row.as_ref().map(read).transpose()? })
+    }
+
+    /// What lies at a location, in it or around it, or may come to lie there, but for external locations; the first
+    /// fifty by name, tables and volumes first.
+    pub async fn catalog_objects_at(&self, location: &Location) -> Result<Found<Vec<Securable>>, StoreError> {
+        let mut transaction = self.database.begin_read().await?;
+        let version = version(&mut transaction).await?;
+        let found = sqlx::query(
+            "SELECT kind || ':' || full_name AS securable FROM catalog_objects \
+             WHERE kind <> 'external_location' AND ( \
+                 location = $1 OR claim = $1 \
+                 OR substr($1, 1, length(location) + 1) = location || '/' \
+                 OR substr($1, 1, length(claim) + 1) = claim || '/' \
+                 OR substr(location, 1, length($1) + 1) = $1 || '/' \
+                 OR substr(claim, 1, length($1) + 1) = $1 || '/') \
+             ORDER BY CASE WHEN kind IN ('table', 'volume') THEN 0 ELSE 1 END, full_name, kind LIMIT $2",
+        )
+        .bind(location.as_str())
+        .bind(AT_ONE_PLACE)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.rollback().await?;
+        let found = found.iter().map(|row| rows::parsed(row, "securable")).collect::<Result<_, _>>()?;
+        Ok(Found { version, found })
+    }
+}
+
 async fn version(transaction: &mut Transaction<'static, Any>) -> Result<i64, StoreError> {
     Ok(sqlx::query(VERSION).fetch_one(&mut **transaction).await?.try_get(0)?)
 }
