@@ -32,7 +32,7 @@ CREATE TABLE archive_marks (
     trace TEXT NOT NULL,
     call TEXT NOT NULL,
     made_at_ms INTEGER NOT NULL,
-    -- 0: it goes on; 1: it is over; 2: it is over, and the trace is not.
+    -- 0: it goes on; 1: it is over; 2: it is over, and the trace is not; 3: it was looked at, and nobody said that it is over.
     ended INTEGER NOT NULL,
     due_at_ms INTEGER NOT NULL,
     batch INTEGER,

@@ -2,7 +2,8 @@
 //!
 //! A mark is made before a write goes on, and is due once the write is over. What is read after a mark was taken into a
 //! batch has that write in it; so a mark goes when its batch is in the table, and a write that comes meanwhile leaves a
-//! mark of its own. A write of which nobody tells how it ended is due after a while.
+//! mark of its own. A write of which nobody tells how it ended is looked at after a while, and again and again for as long
+//! as one can take: it may go on.
 
 use sqlx::any::AnyRow;
 use sqlx::{Any, AssertSqlSafe, Row, Transaction};
@@ -13,6 +14,10 @@ use crate::access::{ExperimentId, TraceId};
 use crate::clock::UnixMillis;
 use crate::database::Dialect;
 
+/// How long a write can take of which nobody tells how it ended, in milliseconds.
+const LONGEST_WRITE_MS: i64 = 60 * 60 * 1000;
+/// How often what such a write may have changed is looked at, in milliseconds.
+const UNTOLD_MS: i64 = 120_000;
 /// Marks in one statement.
 const CHUNK: usize = 200;
 
@@ -308,6 +313,17 @@ impl Store {
         .execute(&mut *transaction)
         .await?
         .rows_affected();
+        // A write that goes on longer than anybody thought is looked at again, for as long as one can take.
+        sqlx::query(
+            "UPDATE archive_marks SET batch = NULL, digest = NULL, ended = 3, due_at_ms = $4 \
+             WHERE archive = $1 AND batch = $2 AND ended IN (0, 3) AND made_at_ms > $3",
+        )
+        .bind(&held.archive)
+        .bind(batch)
+        .bind(now.0 - LONGEST_WRITE_MS)
+        .bind(now.0 + UNTOLD_MS)
+        .execute(&mut *transaction)
+        .await?;
         sqlx::query("DELETE FROM archive_marks WHERE archive = $1 AND batch = $2")
             .bind(&held.archive)
             .bind(batch)

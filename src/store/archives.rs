@@ -164,7 +164,7 @@ impl Store {
             .fetch_optional(&mut *transaction)
             .await?;
         let waiting = sqlx::query(
-            "SELECT COUNT(DISTINCT trace) AS waiting, MIN(CASE WHEN ended < 2 THEN made_at_ms END) AS since \
+            "SELECT COUNT(DISTINCT CASE WHEN ended < 3 THEN trace END) AS waiting, MIN(CASE WHEN ended < 2 THEN made_at_ms END) AS since \
              FROM archive_marks WHERE archive = $1",
         )
         .bind(id)

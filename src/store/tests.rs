@@ -2,6 +2,7 @@
 
 mod access;
 mod apply;
+mod archives;
 mod catalog;
 mod claims;
 mod client_secrets;
