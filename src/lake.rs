@@ -78,6 +78,16 @@ impl Lake {
         self.tables.create(place.as_str(), columns, properties).await
     }
 
+    /// Adds columns to a table, null in the rows that are there.
+    pub async fn add_columns(
+        &self,
+        _permit: &Permit,
+        place: &Location,
+        columns: arrow::datatypes::SchemaRef,
+    ) -> Result<(), LakeError> {
+        self.tables.add_columns(place.as_str(), columns).await
+    }
+
     /// Appends rows; they are committed once this returns.
     pub async fn append(
         &self,

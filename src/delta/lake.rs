@@ -146,6 +146,12 @@ impl Lake {
         self.beside(async move { table.latest().await?.columns() }).await
     }
 
+    /// Adds columns, null in the rows that are there. Those that it has already, of the same type, stay as they are.
+    pub async fn add_columns(&self, place: &str, columns: SchemaRef) -> Result<(), LakeError> {
+        let table = self.table(place)?;
+        self.beside(async move { table.add_columns(&columns).await }).await
+    }
+
     /// Appends rows, together with those that others append to the same table meanwhile. Returns once they are
     /// committed; what is acknowledged is never lost and in the table once. Columns that the rows lack are null.
     pub async fn append(&self, place: &str, rows: RecordBatch) -> Result<Committed, LakeError> {

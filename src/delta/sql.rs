@@ -253,6 +253,11 @@ pub enum Command {
         table: Name,
         filter: Option<(Name, Vec<String>)>,
     },
+    /// Columns as for a table that is made; a row that is there has none of them.
+    AddColumns {
+        table: Name,
+        columns: Vec<(String, String, bool, Option<String>)>,
+    },
     SetMask {
         table: Name,
         column: String,

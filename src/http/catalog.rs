@@ -4,6 +4,7 @@
 //! decided and done at one version of policy, so that nothing slips in between.
 
 mod change;
+mod columns;
 mod create;
 mod effective;
 mod input;
@@ -27,6 +28,7 @@ use crate::access::SecurableKind;
 use crate::store::{CatalogError, Change, Store, StoreError};
 use crate::wire::{Malformed, Reply};
 
+pub(super) use columns::{add as add_columns, may_add as may_add_columns};
 pub(super) use create::{NewManaged as NewTable, make_table, make_view};
 pub(super) use kinds::{denied, missing};
 pub(super) use list::like;

@@ -338,6 +338,37 @@ class TestWhoMay:
         finally:
             assert gate.call("admin", "PUT", path, json={"active": True}).status_code == 200
 
+    def test_payload_in_a_volume_is_read_by_who_may_read_the_volume(self, clean):
+        gate, table = clean, clean.table()
+        if gate.store == "upstream":
+            pytest.skip("an MLflow server keeps no artifacts in our volumes")
+        volume = f"{gate.schema}.v_{uuid.uuid4().hex[:8]}"
+        body = {"catalog_name": gate.catalog, "schema_name": "kept", "name": volume.rsplit(".", 1)[1], "volume_type": "MANAGED"}
+        assert gate.call("admin", "POST", "/api/2.1/unity-catalog/volumes", json=body).status_code == 200
+        gate.grant("volume", volume, "alice", "READ_VOLUME", "WRITE_VOLUME")
+        body = {"name": f"payload-{uuid.uuid4().hex[:8]}", "artifact_location": f"dbfs:/Volumes/{volume.replace('.', '/')}/x"}
+        made = gate.call("alice", "POST", "/api/2.0/mlflow/experiments/create", json=body)
+        assert made.status_code == 200, made.text
+        experiment = made.json()["experiment_id"]
+        # In Databricks mode the spans are a file in the volume; by OTLP they are in the store.
+        gate.sdk("alice").run("choose", experiment_id=experiment)
+        by_file = gate.sdk("alice").run("say", question="in the volume").value
+        by_otlp = gate.say("alice", "in the store", experiment=experiment)
+        gate.grant("volume", volume, "alice", remove=["READ_VOLUME"])
+        assert gate.set(table, experiment=experiment).status_code == 200
+        try:
+            gate.eventually(lambda: gate.archive("admin", experiment)["stopped"] is not None, "the archive stops")
+            assert "READ_VOLUME" in gate.archive("admin", experiment)["stopped"]
+            assert gate.rows("alice", f"SELECT COUNT(*) FROM {table}") == [["0"]]
+            gate.grant("volume", volume, "alice", "READ_VOLUME")
+            gate.eventually(
+                lambda: {by_file, by_otlp} <= {row[0] for row in gate.rows("alice", f"SELECT trace_id FROM {table}")}, "it goes on"
+            )
+            found = gate.rows("alice", f"SELECT DISTINCT trace_id, size(spans), request FROM {table} WHERE size(spans) = 2")
+            assert {row[0] for row in found} == {by_file, by_otlp}, found
+        finally:
+            gate.end(experiment)
+
     def test_another_table_of_its_name_gets_nothing(self, clean):
         gate, table = clean, clean.table()
         assert gate.set(table).status_code == 200

@@ -14,7 +14,7 @@ use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::table::state::DeltaTableState;
-use deltalake_core::{DeltaTableError, ObjectStoreError};
+use deltalake_core::{DeltaTable, DeltaTableError, ObjectStoreError};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -83,6 +83,36 @@ impl Table {
             .await
             .map_err(|error| failed(&self.place, error))?;
         durable::sync(self.directory.as_deref(), &[durable::commit_file(0)])?;
+        self.latest().await.map(|_| ())
+    }
+
+    pub async fn add_columns(&self, columns: &SchemaRef) -> Result<(), LakeError> {
+        let latest = self.latest().await?;
+        let there = latest.columns()?;
+        let mut new = Vec::new();
+        for column in columns.fields() {
+            match there.fields().iter().find(|known| known.name().eq_ignore_ascii_case(column.name())) {
+                Some(known) if known.name() == column.name() && known.data_type() == column.data_type() => {}
+                Some(known) => {
+                    return Err(LakeError::Malformed(format!("it has a column `{}` already", known.name())));
+                }
+                None => new.push(column.as_ref().clone().with_nullable(true)),
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let fields: StructType = (&arrow::datatypes::Schema::new(new))
+            .try_into_kernel()
+            .map_err(|error| LakeError::Malformed(format!("a column cannot be held: {error}")))?;
+        let mut opened = DeltaTable::new(LogStoreRef::clone(&self.log_store));
+        opened.load().await.map_err(|error| failed(&self.place, error))?;
+        let fields: Vec<_> = fields.fields().cloned().collect();
+        let done = opened.add_columns().with_fields(fields).await;
+        let done = done.map_err(|error| failed(&self.place, error))?;
+        if let Some(version) = done.version() {
+            durable::sync(self.directory.as_deref(), &[durable::commit_file(version)])?;
+        }
         self.latest().await.map(|_| ())
     }
 

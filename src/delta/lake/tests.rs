@@ -107,6 +107,35 @@ async fn two_processes_write_one_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_are_added_while_others_write_what_they_know() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, other) = (lake(&directory), lake(&directory));
+    let place = place(&directory, "t");
+    made(&lake, &place).await;
+    other.append(&place, rows(0, 5)).await.unwrap();
+    let more = Arc::new(Schema::new(vec![Field::new("team", DataType::Utf8, true)]));
+    lake.add_columns(&place, Arc::clone(&more)).await.unwrap();
+    lake.add_columns(&place, Arc::clone(&more)).await.unwrap();
+    // One that opened the table before it had the column, and writes without it.
+    other.append(&place, rows(5, 5)).await.unwrap();
+    let wide = Schema::new([columns().fields().to_vec(), more.fields().to_vec()].concat());
+    let mut values = rows(10, 1).columns().to_vec();
+    values.push(Arc::new(StringArray::from(vec!["support"])));
+    lake.append(&place, RecordBatch::try_new(Arc::new(wide), values).unwrap()).await.unwrap();
+    assert_eq!(ids(&other, &place).await, numbers(11));
+    let context = SessionContext::new();
+    context.register_table("t", other.provider(&place).await.unwrap()).unwrap();
+    let found = context.sql("SELECT count(*) FROM t WHERE team IS NULL").await.unwrap();
+    let found = found.collect().await.unwrap();
+    assert_eq!(found[0].column(0).as_primitive::<arrow::datatypes::Int64Type>().value(0), 10);
+    // Of another type, or in another spelling, it is another column.
+    for (name, kind) in [("team", DataType::Int64), ("Team", DataType::Utf8), ("ID", DataType::Utf8)] {
+        let odd = Arc::new(Schema::new(vec![Field::new(name, kind, true)]));
+        assert!(matches!(lake.add_columns(&place, odd).await, Err(LakeError::Malformed(_))), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbered_rows_are_there_once_however_often_they_are_sent() {
     let directory = tempfile::tempdir().unwrap();
     let (one, other, place) = (lake(&directory), lake(&directory), place(&directory, "t"));

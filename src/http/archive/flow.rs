@@ -120,7 +120,12 @@ impl Flow<'_> {
         store.postpone(held, batch, &gathered.unended, later, true).await?;
         store.postpone(held, batch, &gathered.unread, later, false).await?;
         store.postpone(held, batch, &gathered.too_many, now, false).await?;
-        let copied = writes.write(batch, gathered.rows, trail).await?;
+        // Reading took its time: what was revoked meanwhile counts.
+        let permit = match self.authorized(&caller, &mut trail).await {
+            Ok((permit, _)) => permit,
+            Err(refusal) => return Err(refused(held, trail, refusal).await?),
+        };
+        let copied = Writes { permit: &permit, ..writes }.write(batch, gathered.rows, trail).await?;
         app.metrics.archived(copied);
         match gathered.why_unread {
             Some((trail, refusal)) => Err(refused(held, trail, refusal).await?),

@@ -34,7 +34,7 @@ impl Trace {
 
     /// The row without `archived_at`.
     pub fn row(&self) -> Value {
-        let spans: Vec<Value> = self.spans.iter().filter_map(|span| span_of(span)).collect();
+        let spans: Vec<Value> = self.spans.iter().filter_map(span_of).collect();
         let root = spans.iter().find(|span| span["parent_id"].is_null());
         let of_root = |key: &str| {
             let attributes: Map<String, Value> =

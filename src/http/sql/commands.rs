@@ -1,6 +1,7 @@
 //! Commands: what statements do besides reading. Each goes through the catalog's own API, so that SQL lets nobody do
 //! what a call of that would not.
 
+mod add_columns;
 mod create_table;
 mod insert;
 mod names;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use self::add_columns::add_columns;
 use self::create_table::create_table;
 use self::insert::insert;
 use self::names::{default, full, kind_of, one, place, securable};
@@ -171,6 +173,10 @@ pub(super) async fn run(
             let rule = filter.map(|(function, columns)| rule(&function, columns, names)).transpose()?;
             catalog::set_rule(call, trail, &named, None, rule.as_ref()).await?;
             Ok(done())
+        }
+        Command::AddColumns { table, columns } => {
+            let named = full(SecurableKind::Table, &table, names)?;
+            add_columns(call, trail, &named, columns).await
         }
         Command::SetMask { table, column, mask } => {
             let named = full(SecurableKind::Table, &table, names)?;

@@ -1,4 +1,4 @@
-//! ALTER: owners, row filters and masks.
+//! ALTER: owners, columns, row filters and masks.
 
 use super::{Applied, Words, one_word};
 use crate::sql::{Command, SqlError};
@@ -20,6 +20,9 @@ impl Words<'_> {
             if self.reader.words("DROP ROW FILTER") {
                 return Ok(Command::SetRowFilter { table: name, filter: None });
             }
+            if self.reader.words("ADD COLUMNS") || self.reader.words("ADD COLUMN") {
+                return Ok(Command::AddColumns { table: name, columns: self.added_columns()? });
+            }
             if self.reader.words("ALTER COLUMN") || self.reader.words("ALTER") {
                 let column = self.reader.identifier()?.to_lowercase();
                 if self.reader.words("SET MASK") {
@@ -31,8 +34,8 @@ impl Words<'_> {
             }
         }
         Err(SqlError::Statement(format!(
-            "this change of a {} is not done here. What is: OWNER TO, and for tables SET and DROP ROW FILTER and, for \
-             their columns, SET and DROP MASK",
+            "this change of a {} is not done here. What is: OWNER TO, and for tables ADD COLUMN, SET and DROP \
+             ROW FILTER and, for their columns, SET and DROP MASK",
             kind.to_lowercase()
         )))
     }

@@ -6,7 +6,7 @@ use super::Words;
 use crate::sql::{Command, FunctionText, SqlError, syntax};
 
 /// Column name, SQL type, nullable, comment.
-type Column = (String, String, bool, Option<String>);
+pub(in crate::sql) type Column = (String, String, bool, Option<String>);
 
 impl Words<'_> {
     pub(super) fn create(&mut self) -> Result<Command, SqlError> {
@@ -101,10 +101,21 @@ impl Words<'_> {
     }
 
     fn columns(&mut self) -> Result<Vec<Column>, SqlError> {
-        let mut columns = Vec::new();
         if !self.reader.symbol(&Token::LParen) {
-            return Ok(columns);
+            return Ok(Vec::new());
         }
+        let columns = self.listed_columns()?;
+        self.reader.expect_symbol(&Token::RParen)?;
+        Ok(columns)
+    }
+
+    /// Columns between commas, in parentheses or not.
+    pub(super) fn added_columns(&mut self) -> Result<Vec<Column>, SqlError> {
+        if self.reader.peek() == &Token::LParen { self.columns() } else { self.listed_columns() }
+    }
+
+    fn listed_columns(&mut self) -> Result<Vec<Column>, SqlError> {
+        let mut columns = Vec::new();
         loop {
             let name = self.reader.identifier()?.to_lowercase();
             let sql_type = self.type_text()?;
@@ -120,7 +131,6 @@ impl Words<'_> {
             }
             columns.push((name, sql_type, nullable, comment));
             if !self.reader.symbol(&Token::Comma) {
-                self.reader.expect_symbol(&Token::RParen)?;
                 return Ok(columns);
             }
         }

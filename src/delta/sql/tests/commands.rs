@@ -108,6 +108,16 @@ fn reads_changes() {
         }
     );
     assert_eq!(
+        command("ALTER TABLE x ADD COLUMNS (A BIGINT COMMENT 'how many', b STRING)"),
+        Command::AddColumns {
+            table: vec!["x".to_owned()],
+            columns: vec![
+                ("a".to_owned(), "BIGINT".to_owned(), true, Some("how many".to_owned())),
+                ("b".to_owned(), "STRING".to_owned(), true, None),
+            ],
+        }
+    );
+    assert_eq!(
         command("ALTER TABLE x DROP ROW FILTER"),
         Command::SetRowFilter { table: name("x"), filter: None }
     );
@@ -234,7 +244,10 @@ fn what_is_half_understood_is_refused() {
         "CREATE FUNCTION f(x INT) RETURNS TABLE (a INT) RETURN SELECT 1",
         "CREATE FUNCTION f(x INT) RETURNS INT RETURN x; SELECT 1",
         "CREATE FUNCTION f(x INT, X INT) RETURNS INT RETURN x",
-        "ALTER TABLE x ADD COLUMN a INT",
+        "ALTER TABLE x ADD COLUMN a INT FIRST",
+        "ALTER TABLE x ADD COLUMN (a INT), b INT",
+        "ALTER TABLE x ADD COLUMN a INT; DROP TABLE y",
+        "ALTER VIEW x ADD COLUMN a INT",
         "ALTER TABLE x RENAME TO y",
         "ALTER TABLE x SET TBLPROPERTIES ('a' = 'b')",
         "ALTER VIEW x SET ROW FILTER f ON (a)",

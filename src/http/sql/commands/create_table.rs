@@ -73,7 +73,7 @@ async fn lay(call: &Call<'_>, object: &CatalogObject, columns: SchemaRef) -> Res
 }
 
 /// The types that tables are made with.
-fn column_type(of: &str) -> Result<(DataType, &'static str), Stopped> {
+pub(super) fn column_type(of: &str) -> Result<(DataType, &'static str), Stopped> {
     use crate::lake::arrow::datatypes::TimeUnit::Microsecond;
     let upper: String = of.to_uppercase().split_whitespace().collect();
     if let Some(numbers) = upper.strip_prefix("DECIMAL(").and_then(|rest| rest.strip_suffix(')')) {
