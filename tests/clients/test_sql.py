@@ -154,6 +154,27 @@ def test_a_filter_and_a_mask_hold_through_every_way(rows, failed, main):
     assert "INSUFFICIENT_PERMISSIONS" in failed("bob", f"SELECT * FROM {main}.s.f")[0]
 
 
+def test_columns_are_added_by_who_manages_the_table_and_go_round_no_rule(as_caller, rows, failed, main):
+    table = f"{main}.s.wider"
+    for text in [
+        f"CREATE TABLE {table} (tenant STRING, secret STRING)", f"INSERT INTO {table} VALUES ('a', 'one')",
+        f"CREATE FUNCTION {main}.s.hidden(secret STRING) RETURNS STRING RETURN '***'",
+        f"ALTER TABLE {table} ALTER COLUMN secret SET MASK {main}.s.hidden",
+        f"GRANT SELECT, MODIFY ON TABLE {table} TO `bob`",
+    ]:
+        rows("admin", text)
+    assert "INSUFFICIENT_PERMISSIONS" in failed("bob", f"ALTER TABLE {table} ADD COLUMN x INT")[0]
+    assert "NOT_FOUND" in failed("erin", f"ALTER TABLE {table} ADD COLUMN x INT")[0]
+    for column in ("SECRET STRING", "`secret` STRING", "tenant INT", "x INT, X INT", "x INT NOT NULL", "x NOSUCHTYPE"):
+        failed("admin", f"ALTER TABLE {table} ADD COLUMN {column}")
+    rows("admin", f"ALTER TABLE {table} ADD COLUMNS (tokens BIGINT COMMENT 'how many', note STRING)")
+    rows("bob", f"INSERT INTO {table} (tenant, tokens) VALUES ('b', 7)")
+    assert rows("bob", f"SELECT * FROM {table} ORDER BY tenant") == [["a", "***", None, None], ["b", "***", "7", None]]
+    shown = as_caller("bob").tables.get(table)
+    assert [(column.name, column.type_text, column.position) for column in shown.columns] == [
+        ("tenant", "string", 0), ("secret", "string", 1), ("tokens", "bigint", 2), ("note", "string", 3)]
+
+
 @pytest.mark.parametrize("change", [
     ["REVOKE EXECUTE ON FUNCTION {f} FROM `bob`"],
     ["DROP FUNCTION {f}", "CREATE FUNCTION {f}(a BIGINT) RETURNS BIGINT RETURN a + 2", "GRANT EXECUTE ON FUNCTION {f} TO `bob`"],
