@@ -136,6 +136,15 @@ impl Store {
         .transpose()
     }
 
+    /// Gives up what this replica works on, for others to go on at once.
+    pub async fn release_archives(&self, holder: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE archives SET holder = NULL, held_until_ms = 0 WHERE holder = $1")
+            .bind(holder)
+            .execute(&self.database.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Marks all of an experiment's traces again, if the time for it has come.
     pub async fn look_again(
         &self,

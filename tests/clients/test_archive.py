@@ -37,8 +37,8 @@ class Gate:
             self.grant("schema", self.schema, who, "USE_SCHEMA")
         self.grant("schema", self.schema, "alice", "CREATE_TABLE")
         self.grant("schema", self.schema, "dave", "CREATE_TABLE")
-        for who in ("alice", "bob", "dave", "carol"):
-            self.allow(who, "warehouse:tracegate", "warehouse.use")
+        people = ("alice", "bob", "dave", "carol")
+        self.lent = [self.allow(who, "warehouse:tracegate", "warehouse.use") for who in people]
 
     def call(self, who, method, path, **more):
         headers = {"Authorization": f"Bearer {self.details['tokens'][who]}", **more.pop("headers", {})}
@@ -48,6 +48,7 @@ class Gate:
         body = {"principal": f"user:{who}", "securable": securable, "privilege": privilege, "effect": "allow"}
         answer = self.call("admin", "POST", "/api/tracegate/v1/grants", json=body)
         assert answer.status_code == 200, answer.text
+        return answer.json()["grant"]["id"]
 
     def grant(self, kind, name, who, *privileges, remove=()):
         body = {"changes": [{"principal": who, "add": list(privileges), "remove": list(remove)}]}
@@ -100,7 +101,7 @@ class Gate:
         answer = self.call("admin", "DELETE", f"/api/tracegate/v1/archives/{experiment or self.experiment}")
         assert answer.status_code in (200, 404), answer.text
 
-    def eventually(self, ready, what, seconds=60):
+    def eventually(self, ready, what, seconds=120):
         processes.wait_until(ready, seconds, f"{what}\n{self.server.log_tail(20)}", self.server.alive)
 
     def caught_up(self, experiment=None):
@@ -109,6 +110,13 @@ class Gate:
     def stop(self):
         for caller in self.callers.values():
             caller.stop()
+        if self.server.alive():
+            # Other tests have the same PostgreSQL, and what everybody sees there is what they see too.
+            for experiment in (self.experiment, self.secret):
+                self.end(experiment)
+            self.call("admin", "DELETE", f"/api/2.1/unity-catalog/catalogs/{self.catalog}?force=true")
+            for lent in self.lent:
+                self.call("admin", "DELETE", f"/api/tracegate/v1/grants/{lent}")
         self.server.stop()
 
 

@@ -5,6 +5,7 @@
 //! another may still be about to write, and learns from the table alone whether a batch is in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::write::Writes;
 use crate::access::{Caller, Check, Proof, RequestContext, Scheme, Sight};
@@ -17,8 +18,10 @@ use crate::lake::LakeError;
 use crate::policy::{Permit, Requirement};
 use crate::store::{Archive, CatalogObject, Held, StoreError};
 
-/// How long a replica has an archive for itself before others take it over.
-const HELD_MS: i64 = 30_000;
+/// How long a replica has an archive for itself unless it says again that it works on it.
+const HELD_MS: i64 = 10_000;
+/// How often it says so.
+const RENEWED_EVERY: Duration = Duration::from_secs(3);
 /// Rounds after which others get their turn.
 const ROUNDS: usize = 5;
 /// Traces of a batch.
@@ -74,13 +77,27 @@ impl Flow<'_> {
         false
     }
 
-    /// A round, if no other replica has the archive; and how it went, for those who ask.
-    async fn next(&self, holder: &str) -> Result<bool, Halt> {
+    async fn hold(&self, holder: &str) -> Result<Option<Held>, StoreError> {
         let now = self.app.clock.now();
         let until = UnixMillis(now.0 + HELD_MS);
-        let Some(held) = self.app.store.hold_archive(&self.archive.id, holder, now, until).await? else {
-            return Ok(false);
-        };
+        self.app.store.hold_archive(&self.archive.id, holder, now, until).await
+    }
+
+    /// Says again and again that this replica works on it, until it does not any more.
+    async fn keep_hold(&self, holder: &str) -> Halt {
+        loop {
+            actix_web::rt::time::sleep(RENEWED_EVERY).await;
+            match self.hold(holder).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Halt("another replica took it over".to_owned()),
+                Err(error) => return error.into(),
+            }
+        }
+    }
+
+    /// A round, if no other replica has the archive; and how it went, for those who ask.
+    async fn next(&self, holder: &str) -> Result<bool, Halt> {
+        let Some(held) = self.hold(holder).await? else { return Ok(false) };
         let done = self.round(&held).await;
         let why = done.as_ref().err().map(|Halt(why)| why.as_str());
         if why != held.stopped.as_deref() {
@@ -114,7 +131,10 @@ impl Flow<'_> {
             return Ok(false);
         }
         let full = due.len() == BATCH;
-        let gathered = self.gather(&caller, due, &mut trail).await?;
+        let gathered = tokio::select! {
+            gathered = self.gather(&caller, due, &mut trail) => gathered?,
+            lost = self.keep_hold(&held.holder) => return Err(lost),
+        };
         let now = app.clock.now();
         let later = UnixMillis(now.0 + AGAIN_MS);
         store.postpone(held, batch, &gathered.unended, later, true).await?;

@@ -38,10 +38,15 @@ impl Worker {
         let app = Arc::clone(app);
         let work = move || {
             let backend = app.backend.for_worker();
+            let holder = format!("{}-{}", app.records.replica(), uuid::Uuid::new_v4());
             let keep = async {
                 tokio::select! {
-                    () = keep_archives(app, backend) => {}
+                    () = keep_archives(&app, backend, &holder) => {}
                     _ = stopped => {}
+                }
+                // Others need not wait.
+                if let Err(error) = app.store.release_archives(&holder).await {
+                    tracing::warn!(%error, "archives are taken over later than they could be");
                 }
             };
             actix_web::rt::System::new().block_on(keep);
@@ -60,8 +65,7 @@ impl Worker {
 }
 
 /// Copies what is due, as long as the gateway runs.
-async fn keep_archives(app: Arc<App>, backend: Rc<dyn Backend>) {
-    let holder = format!("{}-{}", app.records.replica(), uuid::Uuid::new_v4());
+async fn keep_archives(app: &Arc<App>, backend: Rc<dyn Backend>, holder: &str) {
     let mut tick = actix_web::rt::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: Option<Instant> = None;
@@ -74,7 +78,7 @@ async fn keep_archives(app: Arc<App>, backend: Rc<dyn Backend>) {
         }
         if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
             told = Some(Instant::now());
-            tell(&app).await;
+            tell(app).await;
         }
         if app.archives.is_empty() || worked_on.len() >= AT_ONCE {
             continue;
@@ -87,7 +91,7 @@ async fn keep_archives(app: Arc<App>, backend: Rc<dyn Backend>) {
             }
         };
         for id in turns.next(due, AT_ONCE - worked_on.len()) {
-            let (app, backend, holder) = (&app, &*backend, &holder);
+            let backend = &*backend;
             worked_on.push(async move {
                 let halted = match app.archives.with_id(&id) {
                     Some(archive) => Flow { app, backend, archive: &archive }.rounds(holder).await,

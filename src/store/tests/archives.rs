@@ -144,6 +144,11 @@ async fn a_batch_that_is_not_in_the_table_is_begun_again_and_who_lost_the_archiv
         assert_eq!(store.end_batch(&third, 10, true, Some(10), at(10 * MINUTE)).await.unwrap(), 1);
         let progress = store.archive_progress("archive-1").await.unwrap().unwrap();
         assert_eq!((progress.copied, progress.waiting, progress.stopped), (1, 0, None));
+        // Who gives it up keeps nobody waiting.
+        store.release_archives("b").await.unwrap();
+        assert!(held(&other, "d", 10 * MINUTE).await.is_none());
+        store.release_archives("c").await.unwrap();
+        let third = held(&store, "c", 10 * MINUTE).await.unwrap();
         // Why it is stopped is said by who has it.
         store.stop_archive(&second, Some("x")).await.unwrap();
         assert_eq!(store.archive_lags().await.unwrap(), [(experiment("1"), None, None)]);
