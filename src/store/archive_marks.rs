@@ -145,6 +145,16 @@ impl Store {
         Ok(())
     }
 
+    /// Gives up one archive.
+    pub async fn release_archive(&self, held: &Held) -> Result<(), StoreError> {
+        sqlx::query("UPDATE archives SET holder = NULL, held_until_ms = 0 WHERE id = $1 AND holder = $2")
+            .bind(&held.archive)
+            .bind(&held.holder)
+            .execute(&self.database.writer)
+            .await?;
+        Ok(())
+    }
+
     /// Marks all of an experiment's traces again, if the time for it has come.
     pub async fn look_again(
         &self,

@@ -9,7 +9,7 @@ import uuid
 import pytest
 import requests
 
-from harness import processes
+from harness import postgres, processes
 from harness.caller import Caller
 from test_lake_tables import tool
 
@@ -37,8 +37,8 @@ class Gate:
             self.grant("schema", self.schema, who, "USE_SCHEMA")
         self.grant("schema", self.schema, "alice", "CREATE_TABLE")
         self.grant("schema", self.schema, "dave", "CREATE_TABLE")
-        people = ("alice", "bob", "dave", "carol")
-        self.lent = [self.allow(who, "warehouse:tracegate", "warehouse.use") for who in people]
+        for who in ("alice", "bob", "dave", "carol"):
+            self.allow(who, "warehouse:tracegate", "warehouse.use")
 
     def call(self, who, method, path, **more):
         headers = {"Authorization": f"Bearer {self.details['tokens'][who]}", **more.pop("headers", {})}
@@ -48,7 +48,6 @@ class Gate:
         body = {"principal": f"user:{who}", "securable": securable, "privilege": privilege, "effect": "allow"}
         answer = self.call("admin", "POST", "/api/tracegate/v1/grants", json=body)
         assert answer.status_code == 200, answer.text
-        return answer.json()["grant"]["id"]
 
     def grant(self, kind, name, who, *privileges, remove=()):
         body = {"changes": [{"principal": who, "add": list(privileges), "remove": list(remove)}]}
@@ -110,21 +109,18 @@ class Gate:
     def stop(self):
         for caller in self.callers.values():
             caller.stop()
-        if self.server.alive():
-            # Other tests have the same PostgreSQL, and what everybody sees there is what they see too.
-            for experiment in (self.experiment, self.secret):
-                self.end(experiment)
-            self.call("admin", "DELETE", f"/api/2.1/unity-catalog/catalogs/{self.catalog}?force=true")
-            for lent in self.lent:
-                self.call("admin", "DELETE", f"/api/tracegate/v1/grants/{lent}")
         self.server.stop()
+
+
+def database(request, store):
+    if store == "postgres":
+        return {"TRACEGATE__DATABASE__URL": postgres.database(request.getfixturevalue("postgres_server"))}
+    return {}
 
 
 @pytest.fixture(scope="module", params=STORES)
 def served(request, tmp_path_factory):
-    environment, mlflow_url = {}, None
-    if request.param == "postgres":
-        environment["TRACEGATE__DATABASE__URL"] = request.getfixturevalue("postgres_server").details["url"]
+    environment, mlflow_url = database(request, request.param), None
     if request.param == "upstream":
         mlflow_url = request.getfixturevalue("mlflow_server").url
     started = Gate(tmp_path_factory.mktemp("archive"), mlflow_url, **environment)
@@ -415,12 +411,6 @@ def told_once(gate, table, expected):
     versions = [json.dumps({key: value for key, value in row.items() if key != "archived_at"}, sort_keys=True) for row in rows]
     assert len(versions) == len(set(versions)), f"{len(versions) - len(set(versions))} versions are there twice"
     return len(rows)
-
-
-def database(request, store):
-    if store == "postgres":
-        return {"TRACEGATE__DATABASE__URL": request.getfixturevalue("postgres_server").details["url"]}
-    return {}
 
 
 @pytest.mark.parametrize("store", ["sqlite", "postgres"])

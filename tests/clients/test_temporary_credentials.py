@@ -17,7 +17,7 @@ from databricks.sdk.core import Config
 from databricks.sdk.errors import BadRequest, DatabricksError, NotFound, PermissionDenied
 from databricks.sdk.service import catalog
 
-from harness import processes
+from harness import postgres, processes
 from test_lake_tables import TABLE, TOOLS, client, lake_python, new_trace, tool
 
 ROLE = "arn:aws:iam::123456789012:role/lake"
@@ -62,7 +62,7 @@ def lake(request, bucket, tmp_path_factory):
     """A gateway whose lake lies in that store, with a table, a view, a volume and an external location."""
     environment = dict(OWN)
     if request.param == "postgres":
-        environment["TRACEGATE__DATABASE__URL"] = request.getfixturevalue("postgres_server").details["url"]
+        environment["TRACEGATE__DATABASE__URL"] = postgres.database(request.getfixturevalue("postgres_server"))
     server = processes.start_demo(
         tmp_path_factory.mktemp("temporary") / "gate", None, TRACEGATE__LAKE__ROOT="s3://lake/tables",
         TRACEGATE__LAKE__CREDENTIALS_ROLE=ROLE, TRACEGATE__LAKE__CREDENTIALS_ENDPOINT=bucket["url"],

@@ -106,6 +106,10 @@ impl Flow<'_> {
             }
             self.app.store.stop_archive(&held, why).await?;
         }
+        if why.is_some() {
+            // Another replica may reach what this one does not.
+            self.app.store.release_archive(&held).await?;
+        }
         done
     }
 

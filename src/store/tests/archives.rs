@@ -149,6 +149,10 @@ async fn a_batch_that_is_not_in_the_table_is_begun_again_and_who_lost_the_archiv
         assert!(held(&other, "d", 10 * MINUTE).await.is_none());
         store.release_archives("c").await.unwrap();
         let third = held(&store, "c", 10 * MINUTE).await.unwrap();
+        store.release_archive(&third).await.unwrap();
+        assert!(held(&other, "d", 10 * MINUTE).await.is_some());
+        other.release_archives("d").await.unwrap();
+        let third = held(&store, "c", 10 * MINUTE).await.unwrap();
         // Why it is stopped is said by who has it.
         store.stop_archive(&second, Some("x")).await.unwrap();
         assert_eq!(store.archive_lags().await.unwrap(), [(experiment("1"), None, None)]);

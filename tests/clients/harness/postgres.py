@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 from . import processes
@@ -52,6 +53,14 @@ def start(directory):
     )
     server.details["url"] = f"postgres://postgres@127.0.0.1:{port}/postgres"
     return server
+
+
+def database(server):
+    """The URL of a new database, for those who would be in each other's way."""
+    url, name = server.details["url"], f"fresh_{uuid.uuid4().hex[:12]}"
+    command = [program("psql"), "--no-psqlrc", "--quiet", url, "--command", f"CREATE DATABASE {name}"]
+    subprocess.run(command, check=True, stdout=sys.stderr, cwd="/")
+    return f"{url.rsplit('/', 1)[0]}/{name}"
 
 
 def stop(server):
