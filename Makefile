@@ -184,7 +184,7 @@ bench-lake: clients-3 rust
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/lake/ingest.py $(BENCH_ARGS)
 	TRACEGATE_BIN="$(RELEASE_BINARY)" "$(CLIENTS_3)/bin/python" benches/lake/archive.py
-	cargo bench -p tracegate-delta --bench tables -- $(LAKE_SPANS)
+	cargo bench --workspace --bench tables -- $(LAKE_SPANS)
 
 # What a client notices while others abuse the gateway.
 .PHONY: bench-abuse

@@ -1,8 +1,10 @@
 //! The tables, by the place where each lies.
 
+mod commit;
 mod durable;
 mod fit;
 mod group;
+mod head;
 mod maintain;
 mod parquet_file;
 mod place;

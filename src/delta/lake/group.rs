@@ -2,18 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::logstore::LogStoreRef;
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::commit::{ATTEMPTS, commit, pause, sum_up};
+use super::head::Head;
 use super::parquet_file::{self, Encoded};
 use super::table::{Latest, Table};
 use super::{Committed, durable, fit};
@@ -23,10 +21,6 @@ use crate::LakeError;
 const MOST_ROWS: usize = 200_000;
 /// Rows from which a commit is encoded by two threads.
 const TWO_FILES: usize = 20_000;
-/// How often a commit that failed is tried again.
-const ATTEMPTS: usize = 8;
-/// How often a commit gives way to others' before it counts as failed.
-const GIVES_WAY: usize = 30;
 
 /// The place of rows among those of a writer that numbers them.
 #[derive(Debug, Clone)]
@@ -45,7 +39,7 @@ pub(super) enum Follows {
 }
 
 impl Numbered {
-    fn may_follow(&self, last: Option<i64>) -> bool {
+    pub fn may_follow(&self, last: Option<i64>) -> bool {
         match self.follows {
             Follows::Lower => last.is_none_or(|last| last < self.sequence),
             Follows::Exactly(wanted) => last == wanted,
@@ -62,6 +56,7 @@ pub(super) struct Append {
 }
 
 pub(super) async fn run(table: Weak<Table>, mut appends: mpsc::Receiver<Append>) {
+    let mut head = None;
     while let Some(first) = appends.recv().await {
         let Some(table) = table.upgrade() else { return };
         let mut group = vec![first];
@@ -72,29 +67,28 @@ pub(super) async fn run(table: Weak<Table>, mut appends: mpsc::Receiver<Append>)
             rows += more.rows.num_rows();
             group.push(more);
         }
-        commit(&table, group).await;
+        together(&table, &mut head, group).await;
     }
 }
 
 /// Commits a group, and tells everybody in it what came of it.
-async fn commit(table: &Arc<Table>, group: Vec<Append>) {
-    // What is numbered may have been written by another process meanwhile.
-    let latest = match opened(table, group.iter().any(|append| append.numbered.is_some())).await {
-        Ok(latest) => latest,
+async fn together(table: &Arc<Table>, head: &mut Option<Head>, group: Vec<Append>) {
+    let (head, latest) = match opened(table, head, &group).await {
+        Ok(opened) => opened,
         Err(error) => return refuse(group, &error),
     };
-    let columns = match latest.columns() {
-        Ok(columns) => columns,
-        Err(error) => return refuse(group, &error),
-    };
+    let columns = SchemaRef::clone(head.columns());
     let mut written: HashMap<String, Numbered> = HashMap::new();
     let (mut batches, mut waiting) = (Vec::new(), Vec::new());
     for append in group {
         if let Some(numbered) = &append.numbered {
             let writer = &numbered.writer;
-            let last = match written.get(writer) {
-                Some(last) => Ok(Some(last.sequence)),
-                None => latest.last_sequence(writer).await,
+            let last = match (written.get(writer), &latest) {
+                (Some(last), _) => Ok(Some(last.sequence)),
+                (None, Some(latest)) => latest.last_sequence(writer).await,
+                (None, None) => {
+                    Err(LakeError::Internal("numbered rows without the newest version".to_owned()))
+                }
             };
             match last {
                 Err(error) => {
@@ -102,7 +96,7 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
                     continue;
                 }
                 Ok(last) if !numbered.may_follow(last) => {
-                    let version = i64::try_from(latest.state.version()).unwrap_or(i64::MAX);
+                    let version = i64::try_from(head.version()).unwrap_or(i64::MAX);
                     // Of this group's own it is known only once the group is committed.
                     match written.contains_key(writer) {
                         true => waiting.push((append.answer, false)),
@@ -134,7 +128,7 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
     if batches.is_empty() {
         return;
     }
-    let done = write(table, latest, &columns, batches, &written).await;
+    let done = write(table, head, &columns, batches, &written).await;
     for (answer, written) in waiting {
         let _ = answer.send(match &done {
             Ok(version) => Ok(Committed { version: *version, written }),
@@ -143,17 +137,44 @@ async fn commit(table: &Arc<Table>, group: Vec<Append>) {
     }
 }
 
-/// The table to commit to; a store that fails now and then is asked again.
-async fn opened(table: &Table, newest: bool) -> Result<Latest, LakeError> {
+/// The table to commit to, and for what is numbered its newest version, which another process may have written.
+async fn opened<'a>(
+    table: &Table,
+    head: &'a mut Option<Head>,
+    group: &[Append],
+) -> Result<(&'a mut Head, Option<Latest>), LakeError> {
+    let numbered = group.iter().any(|append| append.numbered.is_some());
     let mut attempt = 0;
-    loop {
-        let found = if newest { table.latest().await } else { table.known().await };
+    let latest = loop {
+        let found = async {
+            match head {
+                None => *head = Some(Head::open(table).await?),
+                Some(head)
+                    if numbered || head.is_old() || !group.iter().all(|append| knows(head, append)) =>
+                {
+                    head.catch_up(table).await?;
+                }
+                Some(_) => {}
+            }
+            // After the head: what it says is then never newer than this.
+            if numbered { table.latest().await.map(Some) } else { Ok(None) }
+        };
         attempt += 1;
-        match found {
+        match found.await {
             Err(LakeError::Storage(_)) if attempt < ATTEMPTS => pause(attempt).await,
-            other => return other,
+            other => break other?,
         }
+    };
+    match head {
+        Some(head) => Ok((head, latest)),
+        None => Err(LakeError::Internal("a table was not opened".to_owned())),
     }
+}
+
+/// Whether the head has all columns of the rows; somebody may have added one since.
+fn knows(head: &Head, append: &Append) -> bool {
+    let fields = append.rows.schema_ref().fields();
+    fields.iter().all(|field| head.columns().field_with_name(field.name()).is_ok())
 }
 
 fn refuse(group: Vec<Append>, error: &LakeError) {
@@ -177,7 +198,7 @@ fn again(error: &LakeError) -> LakeError {
 /// Writes the rows as files and commits these; answers the version that has them.
 async fn write(
     table: &Arc<Table>,
-    latest: Latest,
+    head: &mut Head,
     columns: &SchemaRef,
     batches: Vec<RecordBatch>,
     numbered: &HashMap<String, Numbered>,
@@ -201,8 +222,11 @@ async fn write(
     }
     let files: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
     durable::sync(table.directory.as_deref(), &files)?;
-    let version = committed(table, latest, &adds, numbered).await?;
+    let version = commit(table, head, columns, adds, numbered).await?;
     durable::sync(table.directory.as_deref(), &[durable::commit_file(version)])?;
+    if (version + 1).is_multiple_of(head.checkpoint_every()) {
+        tokio::spawn(sum_up(table.place.clone(), LogStoreRef::clone(&table.log_store)));
+    }
     i64::try_from(version).map_err(|error| LakeError::Internal(error.to_string()))
 }
 
@@ -230,74 +254,4 @@ async fn encoded(columns: &SchemaRef, mut batches: Vec<RecordBatch>) -> Result<V
         files.push(work.await.map_err(|error| LakeError::Internal(error.to_string()))??);
     }
     Ok(files)
-}
-
-/// Commits files. Whether a commit that failed took place all the same is found out before it is tried again: a
-/// file that is there is not added twice, even if it was merged into another meanwhile.
-async fn committed(
-    table: &Arc<Table>,
-    mut latest: Latest,
-    adds: &[Add],
-    numbered: &HashMap<String, Numbered>,
-) -> Result<u64, LakeError> {
-    let first = latest.state.version();
-    let mut last_error = LakeError::Contended(table.place.clone());
-    for attempt in 1..=ATTEMPTS {
-        let transactions = numbered.values().map(|one| Transaction::new(&one.writer, one.sequence)).collect();
-        let properties = CommitProperties::default()
-            .with_max_retries(GIVES_WAY)
-            .with_application_transactions(transactions);
-        let operation = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
-        let done = CommitBuilder::from(properties)
-            .with_actions(adds.iter().cloned().map(Action::Add).collect())
-            .build(Some(&latest.state), LogStoreRef::clone(&table.log_store), operation)
-            .await;
-        match done {
-            Ok(done) => {
-                let version = done.version();
-                table.learn(done.snapshot()).await;
-                return Ok(version);
-            }
-            Err(error) => last_error = LakeError::Storage(error.to_string()),
-        }
-        pause(attempt).await;
-        match table.latest().await {
-            Ok(now) => latest = now,
-            Err(error) => {
-                last_error = error;
-                continue;
-            }
-        }
-        if let Some(version) = found(table, first, latest.state.version(), adds).await? {
-            return Ok(version);
-        }
-        for one in numbered.values() {
-            if !one.may_follow(latest.last_sequence(&one.writer).await?) {
-                // Another process wrote the same rows first; ours must not come on top.
-                return Err(LakeError::Contended(table.place.clone()));
-            }
-        }
-    }
-    Err(last_error)
-}
-
-/// The version after `first` that adds these files.
-async fn found(table: &Table, first: u64, last: u64, adds: &[Add]) -> Result<Option<u64>, LakeError> {
-    let Some(add) = adds.first() else { return Ok(None) };
-    for version in first + 1..=last {
-        let entry = table.log_store.read_commit_entry(version).await;
-        let entry = entry.map_err(|error| LakeError::Storage(error.to_string()))?;
-        let holds = |bytes: bytes::Bytes| String::from_utf8_lossy(&bytes).contains(&add.path);
-        if entry.is_some_and(holds) {
-            return Ok(Some(version));
-        }
-    }
-    Ok(None)
-}
-
-/// A little longer each time, and not as long as others who failed with us.
-async fn pause(attempt: usize) {
-    let most = 20_u64 << attempt.min(6);
-    let random = u64::from_le_bytes(uuid::Uuid::new_v4().into_bytes()[..8].try_into().unwrap_or_default());
-    tokio::time::sleep(Duration::from_millis(most / 2 + random % most)).await;
 }

@@ -3,8 +3,8 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use deltalake_core::DeltaTable;
 use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::{DeltaTable, checkpoints};
 
 use super::Maintained;
 use super::table::{Table, failed};
@@ -29,6 +29,10 @@ pub(super) async fn maintain(table: &Arc<Table>) -> Result<Maintained, LakeError
         }
     }
     done.files_after = count(&opened).map_err(|error| failed(&table.place, error))?;
+    let cleans = opened.snapshot().map(|snapshot| snapshot.table_config().enable_expired_log_cleanup);
+    if cleans.map_err(|error| failed(&table.place, error))?.unwrap_or(true) {
+        checkpoints::cleanup_metadata(&opened, None).await.map_err(|error| failed(&table.place, error))?;
+    }
     // What is older than a week and of no version that readers may still hold.
     match opened.vacuum().await {
         Ok((_, vacuumed)) => done.files_vacuumed = vacuumed.files_deleted.len(),

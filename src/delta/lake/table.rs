@@ -8,8 +8,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use deltalake_core::delta_datafusion::TableProviderBuilder;
-use deltalake_core::kernel::StructType;
 use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
+use deltalake_core::kernel::{StructType, Version};
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::SaveMode;
@@ -27,6 +27,13 @@ use crate::LakeError;
 /// Commits after which the log is summed up, so that nobody has to read all of it.
 const CHECKPOINT_EVERY: &str = "100";
 
+/// How long entries of the log stay that a sum has made superfluous. Every commit looks at the names of all, and a busy
+/// table has a million a day.
+const LOG_KEPT: &str = "interval 1 day";
+
+/// Versions that are read one by one before all is read anew.
+const MOST_PIECES: Version = 100;
+
 /// Appends that may wait for one table; more are sent back.
 const MOST_WAITING: usize = 10_000;
 
@@ -34,8 +41,15 @@ pub(super) struct Table {
     pub place: String,
     pub log_store: LogStoreRef,
     pub directory: Option<PathBuf>,
-    known: tokio::sync::Mutex<Option<DeltaTableState>>,
+    known: tokio::sync::Mutex<Option<Known>>,
     writer: Mutex<Option<mpsc::Sender<Append>>>,
+}
+
+/// What was read of a table, and since which version only what was new: each such piece is gone through by whoever
+/// reads, so that from time to time all is read anew.
+struct Known {
+    state: DeltaTableState,
+    whole: Version,
 }
 
 /// A table at one version.
@@ -73,7 +87,12 @@ impl Table {
             .map_err(|error| LakeError::Malformed(format!("a column cannot be held: {error}")))?;
         let mut configuration: Vec<(String, Option<String>)> =
             properties.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-        configuration.push(("delta.checkpointInterval".to_owned(), Some(CHECKPOINT_EVERY.to_owned())));
+        for (key, value) in [("checkpointInterval", CHECKPOINT_EVERY), ("logRetentionDuration", LOG_KEPT)] {
+            let key = format!("delta.{key}");
+            if !properties.contains_key(&key) {
+                configuration.push((key, Some(value.to_owned())));
+            }
+        }
         CreateBuilder::new()
             .with_log_store(LogStoreRef::clone(&self.log_store))
             .with_columns(fields.fields().cloned())
@@ -119,35 +138,23 @@ impl Table {
     /// The latest version, others' commits included.
     pub async fn latest(&self) -> Result<Latest, LakeError> {
         let mut known = self.known.lock().await;
-        let state = match known.clone() {
-            Some(mut state) => match state.update(&*self.log_store, None).await {
-                Ok(()) => state,
-                // Perhaps another table lies there by now; if not, what is known stays known.
-                Err(_) => self.load().await?,
+        let newer = match known.take() {
+            Some(Known { mut state, whole }) => match state.update(&*self.log_store, None).await {
+                Ok(()) if state.version().saturating_sub(whole) <= MOST_PIECES => Known { state, whole },
+                // Many pieces, or perhaps another table lies there by now.
+                _ => self.load().await?,
             },
             None => self.load().await?,
         };
-        *known = Some(state.clone());
+        let state = newer.state.clone();
+        *known = Some(newer);
         Ok(Latest { state, log_store: LogStoreRef::clone(&self.log_store) })
     }
 
-    /// What is known without asking the store, which a commit finds out to be old by itself.
-    pub async fn known(&self) -> Result<Latest, LakeError> {
-        if let Some(state) = self.known.lock().await.clone() {
-            return Ok(Latest { state, log_store: LogStoreRef::clone(&self.log_store) });
-        }
-        self.latest().await
-    }
-
-    pub async fn learn(&self, state: DeltaTableState) {
-        let mut known = self.known.lock().await;
-        if known.as_ref().is_none_or(|known| known.version() <= state.version()) {
-            *known = Some(state);
-        }
-    }
-
-    async fn load(&self) -> Result<DeltaTableState, LakeError> {
-        DeltaTableState::try_new(&*self.log_store, None).await.map_err(|error| failed(&self.place, error))
+    async fn load(&self) -> Result<Known, LakeError> {
+        let state = DeltaTableState::try_new(&*self.log_store, None).await;
+        let state = state.map_err(|error| failed(&self.place, error))?;
+        Ok(Known { whole: state.version(), state })
     }
 
     pub async fn append(
@@ -182,15 +189,16 @@ impl Table {
     }
 }
 
+pub(super) fn columns(fields: &StructType) -> Result<SchemaRef, LakeError> {
+    let schema: arrow::datatypes::Schema = fields
+        .try_into_arrow()
+        .map_err(|error| LakeError::Storage(format!("a table's columns cannot be read: {error}")))?;
+    Ok(Arc::new(schema))
+}
+
 impl Latest {
     pub fn columns(&self) -> Result<SchemaRef, LakeError> {
-        let schema: arrow::datatypes::Schema = self
-            .state
-            .schema()
-            .as_ref()
-            .try_into_arrow()
-            .map_err(|error| LakeError::Storage(format!("a table's columns cannot be read: {error}")))?;
-        Ok(Arc::new(schema))
+        columns(&self.state.schema())
     }
 
     pub async fn last_sequence(&self, writer: &str) -> Result<Option<i64>, LakeError> {

@@ -323,3 +323,52 @@ async fn a_store_that_fails_every_few_writes_loses_and_doubles_nothing() {
     }
     assert_eq!(ids(&lake(&directory), &place).await, numbers(200));
 }
+
+/// Nobody can tell from a write that failed whether it took place. Rows without a number are looked for in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_number_are_there_once_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory, "t");
+    made(&lake(&directory), &place).await;
+    let places = Places::wrapped(&[directory.path().canonicalize().unwrap()], move |inner| {
+        Arc::new(failing::Failing { inner, calls: Arc::default(), every: 4, after: true })
+    });
+    let (unsure, other) = (Lake::over(places, 64 << 20).unwrap(), lake(&directory));
+    for from in 0..20 {
+        let (ours, theirs) = tokio::join!(
+            unsure.append(&place, rows(from * 10, 5)),
+            other.append(&place, rows(from * 10 + 5, 5))
+        );
+        assert!(ours.unwrap().written && theirs.unwrap().written);
+    }
+    assert_eq!(ids(&other, &place).await, numbers(200));
+}
+
+/// The log is summed up now and then; those who read on from what they had, and those who begin anew, see the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_many_commits_reads_the_same_for_everybody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (lake, other, place) = (lake(&directory), self::lake(&directory), place(&directory, "t"));
+    made(&lake, &place).await;
+    for from in 0..230 {
+        lake.append(&place, rows(from, 1)).await.unwrap();
+        if from % 40 == 0 {
+            assert_eq!(ids(&other, &place).await.len(), from + 1);
+        }
+    }
+    let log = directory.path().join("t/_delta_log");
+    // Nobody waits for it.
+    for _ in 0..600 {
+        if log.join("_last_checkpoint").exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(log.join("_last_checkpoint").exists());
+    // One that has not written for long, one that only read, and one that is new.
+    other.append(&place, rows(230, 1)).await.unwrap();
+    lake.append(&place, rows(231, 1)).await.unwrap();
+    for reader in [&lake, &other, &self::lake(&directory)] {
+        assert_eq!(ids(reader, &place).await, numbers(232));
+    }
+}
