@@ -151,6 +151,7 @@ def main():
         try:
             gateway.make_table()
             say(f"an append of 512 bytes with fsync: {http_bench.fsync_microseconds(directory):.0f} us")
+            delay(gateway, given.rounds)
             rates(bench, gateway)
             delay(gateway, given.rounds)
         finally:
