@@ -35,8 +35,8 @@ pub(super) fn session(threads: usize) -> datafusion::common::Result<SessionState
     options.execution.parquet.pushdown_filters = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".to_owned());
-    // Rules are planned with the values as the table has them, not with how a file happens to hold them.
-    options.execution.parquet.schema_force_view_types = false;
+    // As tables are declared; otherwise each text is read in one form and copied into the other.
+    options.execution.parquet.schema_force_view_types = true;
     let scalar = SessionStateDefaults::default_scalar_functions()
         .into_iter()
         .filter(|function| !NOT_OURS.contains(&function.name()))
