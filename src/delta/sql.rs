@@ -4,6 +4,7 @@ mod allowed;
 mod barrier;
 mod budget;
 mod commands;
+mod comparison;
 mod context;
 mod failure;
 mod function;
@@ -19,6 +20,8 @@ mod run;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod through;
+mod total;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -24,8 +24,8 @@ use datafusion::physical_plan::{
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures_util::StreamExt;
 
-/// The line above a view, in the logical plan. Columns nobody asks for are left out below it; filters, limits and
-/// all else stay above.
+/// The line above a view, in the logical plan. Columns nobody asks for are left out below it; filters but those that
+/// [`super::through`] lets pass, limits and all else stay above.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Barrier {
     /// The view's name.
@@ -48,17 +48,27 @@ impl Barrier {
         })
     }
 
+    pub fn of(node: &dyn UserDefinedLogicalNode) -> Option<&Self> {
+        node.as_any().downcast_ref()
+    }
+
+    /// The view, unless the line was made to be shown alone.
+    pub fn below(&self) -> Option<&Arc<LogicalPlan>> {
+        self.input.as_ref()
+    }
+
+    /// The same line above other rows of the view.
+    pub fn over(&self, view: LogicalPlan) -> LogicalPlan {
+        Self::above(self.label.clone(), view)
+    }
+
     /// The plan as it may be shown: nothing that is below a view.
     pub fn sealed(plan: LogicalPlan) -> Result<LogicalPlan> {
         plan.transform_down_with_subqueries(|node| {
             let LogicalPlan::Extension(Extension { node: inner }) = &node else {
                 return Ok(Transformed::no(node));
             };
-            let Some(barrier) =
-                (inner.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<Self>()
-            else {
-                return Ok(Transformed::no(node));
-            };
+            let Some(barrier) = Self::of(inner.as_ref()) else { return Ok(Transformed::no(node)) };
             let sealed = Self { input: None, ..barrier.clone() };
             Ok(Transformed::new(
                 LogicalPlan::Extension(Extension { node: Arc::new(sealed) }),
@@ -205,7 +215,7 @@ impl ExtensionPlanner for Planner {
         session: &dyn Session,
         _: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(barrier) = node.as_any().downcast_ref::<Barrier>() else { return Ok(None) };
+        let Some(barrier) = Barrier::of(node) else { return Ok(None) };
         let [input] = below else {
             return Err(DataFusionError::Internal("a sealed view cannot be run".to_owned()));
         };

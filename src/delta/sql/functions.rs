@@ -11,6 +11,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 
 use super::barrier;
+use super::through::ThroughViews;
 
 /// Functions that tell about the machine and its files, or about how a plan is made.
 const NOT_OURS: &[&str] = &[
@@ -49,6 +50,7 @@ pub(super) fn session(threads: usize) -> datafusion::common::Result<SessionState
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
         .with_query_planner(Arc::new(barrier::Planner))
+        .with_optimizer_rule(Arc::new(ThroughViews))
         .build();
     datafusion_functions_json::register_all(&mut state)?;
     bounded::register(&mut state)?;

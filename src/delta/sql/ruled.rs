@@ -15,7 +15,7 @@ use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType, cast};
+use datafusion::logical_expr::{BinaryExpr, Expr, TableProviderFilterPushDown, TableType, cast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions;
@@ -24,6 +24,7 @@ use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 
 use super::barrier::BarrierExec;
+use super::comparison::{self, is_comparison};
 use super::function::Planned;
 use super::{Call, Refused, Rules, SqlError, failure};
 
@@ -77,48 +78,11 @@ impl RuledTable {
 
     /// Whether a predicate of the caller may be evaluated on rows that the filter hides.
     fn harmless(&self, predicate: &Expr) -> bool {
-        let column = |expression: &Expr| match expression {
-            Expr::Column(column) => self
-                .schema
-                .fields()
-                .find(&column.name)
-                .filter(|(place, field)| !self.masks.contains_key(place) && !field.data_type().is_nested())
-                .map(|(_, field)| field.data_type().clone()),
-            _ => None,
-        };
-        let constant = |expression: &Expr, wanted: &DataType| match expression {
-            Expr::Literal(value, _) => same_kind(&value.data_type(), wanted),
-            _ => false,
-        };
-        match predicate {
-            Expr::BinaryExpr(BinaryExpr { left, op, right }) if comparison(*op) => {
-                match (column(left), column(right)) {
-                    (Some(kind), None) => constant(right, &kind),
-                    (None, Some(kind)) => constant(left, &kind),
-                    _ => false,
-                }
-            }
-            Expr::InList(list) => {
-                column(&list.expr).is_some_and(|kind| list.list.iter().all(|value| constant(value, &kind)))
-            }
-            Expr::Between(between) => column(&between.expr)
-                .is_some_and(|kind| constant(&between.low, &kind) && constant(&between.high, &kind)),
-            Expr::IsNull(inner) | Expr::IsNotNull(inner) => column(inner).is_some(),
-            _ => false,
-        }
+        comparison::with_constants(predicate, &|column| {
+            let (place, field) = self.schema.fields().find(&column.name)?;
+            (!self.masks.contains_key(&place)).then(|| field.data_type().clone())
+        })
     }
-}
-
-fn comparison(op: Operator) -> bool {
-    matches!(
-        op,
-        Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq
-    )
-}
-
-fn same_kind(left: &DataType, right: &DataType) -> bool {
-    let text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
-    left == right || (text(left) && text(right))
 }
 
 /// All columns of this name: names that differ in their case alone are one to whoever sets a mask.
@@ -248,7 +212,7 @@ impl RuledTable {
         let plain = |expression: &Expr| matches!(expression, Expr::Column(_) | Expr::Literal(..));
         match condition {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-                comparison(*op) && plain(left) && plain(right)
+                is_comparison(*op) && plain(left) && plain(right)
             }
             Expr::InList(list) => plain(&list.expr) && list.list.iter().all(plain),
             Expr::Between(between) => plain(&between.expr) && plain(&between.low) && plain(&between.high),

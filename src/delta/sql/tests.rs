@@ -17,6 +17,7 @@ mod delta;
 mod limits;
 mod queries;
 mod results;
+mod through;
 
 #[derive(Debug)]
 struct Memory;
