@@ -1,11 +1,13 @@
 //! The tables, by the place where each lies.
 
+mod cluster;
 mod commit;
 mod durable;
 mod fit;
 mod group;
 mod head;
 mod maintain;
+mod merge;
 mod parquet_file;
 mod place;
 mod table;

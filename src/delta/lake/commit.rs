@@ -28,20 +28,26 @@ pub(super) fn operation() -> DeltaOperation {
 }
 
 /// An entry, and the mark by which it is known again: nobody can tell from a call that failed whether it took place.
-struct Entry {
-    bytes: Bytes,
+pub(super) struct Entry {
+    pub bytes: CommitOrBytes,
     mark: String,
 }
 
 impl Entry {
-    fn new(adds: Vec<Add>, numbered: &HashMap<String, Numbered>) -> Result<Self, LakeError> {
+    pub fn new(
+        actions: Vec<Action>,
+        operation: DeltaOperation,
+        transactions: Vec<Transaction>,
+    ) -> Result<Self, LakeError> {
         let mark = Uuid::new_v4().to_string();
-        let transactions = numbered.values().map(|one| Transaction::new(&one.writer, one.sequence)).collect();
         let said = HashMap::from([("tracegateCommit".to_owned(), mark.clone().into())]);
-        let data =
-            CommitData::new(adds.into_iter().map(Action::Add).collect(), operation(), said, transactions);
-        let bytes = data.get_bytes().map_err(|error| LakeError::Internal(error.to_string()))?;
-        Ok(Self { bytes, mark })
+        let bytes = CommitData::new(actions, operation, said, transactions).get_bytes();
+        let bytes = bytes.map_err(|error| LakeError::Internal(error.to_string()))?;
+        Ok(Self { bytes: CommitOrBytes::LogBytes(bytes), mark })
+    }
+
+    pub fn is(&self, bytes: &Bytes) -> bool {
+        String::from_utf8_lossy(bytes).contains(&self.mark)
     }
 }
 
@@ -53,13 +59,13 @@ pub(super) async fn commit(
     adds: Vec<Add>,
     numbered: &HashMap<String, Numbered>,
 ) -> Result<Version, LakeError> {
-    let entry = Entry::new(adds, numbered)?;
+    let transactions = numbered.values().map(|one| Transaction::new(&one.writer, one.sequence)).collect();
+    let entry = Entry::new(adds.into_iter().map(Action::Add).collect(), operation(), transactions)?;
     let first = head.version();
     let (mut failures, mut gave_way) = (0, 0);
     loop {
         let version = head.version() + 1;
-        let bytes = CommitOrBytes::LogBytes(entry.bytes.clone());
-        match table.log_store.write_commit_entry(version, bytes, Uuid::new_v4()).await {
+        match table.log_store.write_commit_entry(version, entry.bytes.clone(), Uuid::new_v4()).await {
             Ok(()) => {
                 head.follow(version);
                 return Ok(version);
@@ -77,7 +83,7 @@ pub(super) async fn commit(
         }
         // Until it is known what took place, nothing is written: a second entry with these files must not come.
         loop {
-            match standing(table, head, columns, numbered, first, &entry.mark).await {
+            match standing(table, head, columns, numbered, first, &entry).await {
                 Ok(Some(version)) => return Ok(version),
                 Ok(None) => break,
                 Err(error @ LakeError::Storage(_)) => failed_again(&mut failures, error).await?,
@@ -87,7 +93,8 @@ pub(super) async fn commit(
     }
 }
 
-async fn failed_again(failures: &mut usize, error: LakeError) -> Result<(), LakeError> {
+/// Waits before what failed is tried again, or gives up.
+pub(super) async fn failed_again(failures: &mut usize, error: LakeError) -> Result<(), LakeError> {
     *failures += 1;
     if *failures == ATTEMPTS {
         return Err(error);
@@ -104,13 +111,13 @@ async fn standing(
     columns: &SchemaRef,
     numbered: &HashMap<String, Numbered>,
     first: Version,
-    mark: &str,
+    ours: &Entry,
 ) -> Result<Option<Version>, LakeError> {
     head.catch_up(table).await?;
     for version in first + 1..=head.version() {
         let entry = table.log_store.read_commit_entry(version).await;
         let entry = entry.map_err(|error| LakeError::Storage(error.to_string()))?;
-        if entry.is_some_and(|bytes| String::from_utf8_lossy(&bytes).contains(mark)) {
+        if entry.is_some_and(|bytes| ours.is(&bytes)) {
             return Ok(Some(version));
         }
     }

@@ -7,6 +7,7 @@ use datafusion::prelude::SessionContext;
 use super::*;
 
 mod failing;
+mod merging;
 
 fn columns() -> SchemaRef {
     Arc::new(Schema::new(vec![
