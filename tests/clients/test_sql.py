@@ -243,13 +243,14 @@ def test_rows_die_with_the_grant_and_so_do_links(as_caller, rows, run, lake, mai
 
 
 def test_a_long_statement_is_canceled_and_others_are_answered(as_caller, run, rows, main):
-    heavy = "SELECT count(*) FROM range(100000000) a CROSS JOIN range(1000) b WHERE a.value % 7 = b.value % 5"
+    heavy = ("WITH n AS (SELECT unnest(range(0, 1000000)) AS value) "
+             "SELECT count(*) FROM n AS a CROSS JOIN n AS b WHERE a.value % 7 > b.value % 5")
     api = as_caller("bob").statement_execution
     begun = run("bob", heavy, wait_timeout="0s")
-    assert begun.status.state in (StatementState.RUNNING, StatementState.FAILED), begun.status
+    assert begun.status.state in (StatementState.PENDING, StatementState.RUNNING), begun.status
     assert rows("erin", "SELECT 1") == [["1"]]
     api.cancel_execution(begun.statement_id)
-    assert api.get_statement(begun.statement_id).status.state in (StatementState.CANCELED, StatementState.FAILED)
+    assert api.get_statement(begun.statement_id).status.state is StatementState.CANCELED
 
 
 def test_the_schema_of_everything_shows_what_its_reader_sees(rows, failed, main):

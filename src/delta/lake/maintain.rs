@@ -16,8 +16,8 @@ const SMALL_FILES: usize = 16;
 
 /// Appends in other processes go on meanwhile: a merge that meets a conflict leaves it to the next round.
 pub(super) async fn maintain(table: &Arc<Table>) -> Result<Maintained, LakeError> {
-    let mut done = Maintained::default();
-    done.files_before = count(table, &open(table).await?)?;
+    let files_before = count(table, &open(table).await?)?;
+    let mut done = Maintained { files_before, ..Maintained::default() };
     let files = Files::of(&table.latest().await?)?.filter(|files| files.small() >= SMALL_FILES);
     let merged = match files {
         Some(files) => merge(table, files).await,

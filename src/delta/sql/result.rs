@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 use serde_json::Value;
 
@@ -347,4 +349,68 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+/// Bytes of the rows themselves; a slice holds the whole batch in memory.
+pub fn size(batch: &RecordBatch) -> u64 {
+    let sum: usize = batch
+        .columns()
+        .iter()
+        .map(|column| {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        })
+        .sum();
+    sum as u64
+}
+
+/// How many rows of a batch fit into so many bytes.
+pub fn fitting(batch: &RecordBatch, bytes: u64) -> usize {
+    if size(batch) <= bytes {
+        return batch.num_rows();
+    }
+    let (mut fits, mut over) = (0, batch.num_rows());
+    while over - fits > 1 {
+        let middle = fits + (over - fits) / 2;
+        if size(&batch.slice(0, middle)) <= bytes { fits = middle } else { over = middle }
+    }
+    fits
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+}
+
+fn plain_type(kind: &DataType) -> DataType {
+    match kind {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(item) => DataType::List(plain_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain_field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain_field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
+/// The columns as whoever asked gets them.
+pub fn plain(schema: &Schema) -> SchemaRef {
+    let fields: Fields = schema.fields().iter().map(plain_field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// Rows with texts of their own. Those of a query may be views into pages of files: of a few rows all that was read would
+/// be kept, nobody could say how large they are, and not every client reads them.
+pub fn as_plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| match column.data_type() == field.data_type() {
+            true => Ok(Arc::clone(column)),
+            false => cast(column, field.data_type()),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }

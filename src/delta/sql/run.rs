@@ -22,6 +22,7 @@ use super::barrier::Barrier;
 use super::budget::Budget;
 use super::interrupt::{Interrupt, Interrupts};
 use super::plan::Planning;
+use super::result::{as_plain, fitting, plain, size};
 use super::{
     Defaults, Governor, Parameter, Query, QueryLimits, Rows, SqlError, Truncated, failure, functions, syntax,
 };
@@ -194,10 +195,11 @@ impl Work {
             }
         };
         let (sender, batches) = mpsc::channel(2);
-        if started.send(Ok(Running { schema: rows.schema(), batches })).is_err() {
+        let schema = plain(&rows.schema());
+        if started.send(Ok(Running { schema: Arc::clone(&schema), batches })).is_err() {
             return;
         }
-        let ended = std::panic::AssertUnwindSafe(self.forward(rows, hidden, &sender));
+        let ended = std::panic::AssertUnwindSafe(self.forward(rows, schema, hidden, &sender));
         if futures_util::FutureExt::catch_unwind(ended).await.is_err() {
             let broken = SqlError::Internal("the statement could not be run".to_owned());
             let _ = sender.send(Err(broken)).await;
@@ -241,13 +243,14 @@ impl Work {
     async fn forward(
         &self,
         mut rows: datafusion::execution::SendableRecordBatchStream,
+        schema: SchemaRef,
         hidden: bool,
         sender: &mpsc::Sender<Result<RecordBatch, SqlError>>,
     ) {
         let mut rows_left = self.limits.rows;
         let mut bytes_left = self.limits.bytes;
         while let Some(batch) = rows.next().await {
-            let batch = match batch {
+            let batch = match batch.and_then(|batch| Ok(as_plain(&batch, &schema)?)) {
                 Ok(batch) if batch.num_rows() == 0 => continue,
                 Ok(batch) => batch,
                 Err(error) => {
@@ -277,31 +280,6 @@ impl Work {
             }
         }
     }
-}
-
-/// Bytes of the rows themselves; a slice holds the whole batch in memory.
-fn size(batch: &RecordBatch) -> u64 {
-    let sum: usize = batch
-        .columns()
-        .iter()
-        .map(|column| {
-            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-        })
-        .sum();
-    sum as u64
-}
-
-/// How many rows of a batch fit into so many bytes.
-fn fitting(batch: &RecordBatch, bytes: u64) -> usize {
-    if size(batch) <= bytes {
-        return batch.num_rows();
-    }
-    let (mut fits, mut over) = (0, batch.num_rows());
-    while over - fits > 1 {
-        let middle = fits + (over - fits) / 2;
-        if size(&batch.slice(0, middle)) <= bytes { fits = middle } else { over = middle }
-    }
-    fits
 }
 
 fn lines(text: &str) -> Result<datafusion::execution::SendableRecordBatchStream, SqlError> {

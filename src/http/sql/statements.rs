@@ -31,7 +31,7 @@ const TEXT: usize = 16 << 20;
 const INLINE: usize = 25 << 20;
 /// Rows and bytes of a chunk.
 const CHUNK_ROWS: usize = 10_000;
-const CHUNK_BYTES: usize = 8 << 20;
+const CHUNK_BYTES: u64 = 8 << 20;
 /// Times that a statement is planned anew because policy was changed meanwhile.
 pub(super) const ATTEMPTS: usize = 20;
 
@@ -312,8 +312,8 @@ pub(super) async fn planned(
 async fn collected(rows: sql::Rows, governor: &Governor, inline: bool, most: usize) -> Result<Rows, Failure> {
     let sql::Rows { schema, mut batches, .. } = rows;
     let truncated = rows.truncated;
-    let (mut chunks, mut waiting, mut bytes, mut written): (Vec<RecordBatch>, Vec<RecordBatch>, _, _) =
-        (Vec::new(), Vec::new(), 0_usize, 0_usize);
+    let (mut chunks, mut waiting): (Vec<RecordBatch>, Vec<RecordBatch>) = (Vec::new(), Vec::new());
+    let (mut waiting_bytes, mut bytes, mut written) = (0, 0, 0);
     let whole = |waiting: &mut Vec<RecordBatch>| {
         let whole = concat_batches(&schema, waiting.iter())
             .map_err(|error| failure::of_sql(SqlError::Internal(error.to_string())));
@@ -330,10 +330,15 @@ async fn collected(rows: sql::Rows, governor: &Governor, inline: bool, most: usi
         let mut from = 0;
         while from < batch.num_rows() {
             let held: usize = waiting.iter().map(RecordBatch::num_rows).sum();
-            let part = batch.slice(from, (CHUNK_ROWS - held).min(batch.num_rows() - from));
-            from += part.num_rows();
-            let part_bytes = part.get_array_memory_size();
+            let next = batch.slice(from, (CHUNK_ROWS - held).min(batch.num_rows() - from));
+            // A row that is larger than a chunk has one for itself.
+            let least = usize::from(waiting.is_empty());
+            let fits = sql::result::fitting(&next, CHUNK_BYTES.saturating_sub(waiting_bytes)).max(least);
+            let part = next.slice(0, fits);
+            from += fits;
+            let part_bytes = sql::result::size(&part);
             bytes += part_bytes;
+            waiting_bytes += part_bytes;
             if inline {
                 let texts = result::json_rows(&part).map_err(failure::of_lake)?;
                 let lengths =
@@ -343,14 +348,13 @@ async fn collected(rows: sql::Rows, governor: &Governor, inline: bool, most: usi
                     return Err(too_large(INLINE, "ask for it with the disposition `EXTERNAL_LINKS`"));
                 }
             }
-            if bytes > most {
+            if bytes > most as u64 {
                 return Err(too_large(most, "ask for fewer rows"));
             }
             waiting.push(part);
-            let rows_held: usize = waiting.iter().map(RecordBatch::num_rows).sum();
-            let bytes_held: usize = waiting.iter().map(RecordBatch::get_array_memory_size).sum();
-            if rows_held >= CHUNK_ROWS || bytes_held >= CHUNK_BYTES {
+            if held + fits >= CHUNK_ROWS || fits < next.num_rows() {
                 chunks.push(whole(&mut waiting)?);
+                waiting_bytes = 0;
             }
         }
     }

@@ -82,3 +82,27 @@ async fn rules_hold_over_files_and_their_statistics() {
     let told = said("SELECT * FROM open").await;
     assert!(told.starts_with("error") && !told.contains(place) && !told.contains("parquet"), "{told}");
 }
+
+/// Texts come out of files as views into their pages, of which nobody can say how large they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_the_callers_own_and_count() {
+    let engine = Engine::over(OnDisk::new().await, 256 << 20).unwrap();
+    let defaults = Defaults { catalog: Some("main".to_owned()), schema: Some("t".to_owned()) };
+    let text = "SELECT owner, named_struct('a', owner, 'l', make_array(secret)) AS nested, repeat(owner, 100) AS much \
+                FROM open ORDER BY id";
+    let Statement::Query(query) = parse(text).unwrap() else { panic!("a query") };
+    for (bytes, wanted) in [(None, 4), (Some(1), 0), (Some(700), 2)] {
+        let limits = QueryLimits { bytes, ..limits_of(60) };
+        let rows = engine.run(&query, &[], &defaults, Arc::new(world()), &limits).await.unwrap();
+        let (schema, truncated) = (Arc::clone(&rows.schema), rows.truncated.clone());
+        assert!(!format!("{schema:?}").contains("View"), "{schema:?}");
+        let mut count = 0;
+        let mut batches = rows.batches;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.unwrap();
+            assert_eq!(batch.schema(), schema);
+            count += batch.num_rows();
+        }
+        assert_eq!((count, truncated.get()), (wanted, bytes.is_some()), "{bytes:?}");
+    }
+}
