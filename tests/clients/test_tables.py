@@ -18,14 +18,17 @@ WAREHOUSE = "tracegate"
 CALLERS = ["admin", "alice", "bob", "agent", "carol", "dave"]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres", "upstream"])
 def lake(request, tmp_path_factory):
-    environment = {}
+    environment, mlflow_url = {}, None
+    if request.param == "upstream":
+        # The experiments are an MLflow server's, and their traces in tables none of its.
+        mlflow_url = request.getfixturevalue("mlflow_server").url
     if request.param == "postgres":
         environment["TRACEGATE__DATABASE__URL"] = request.getfixturevalue("postgres_server").details["url"]
     directory = tmp_path_factory.mktemp("tables")
-    server = processes.start_demo(directory / "gate", None, **environment)
-    server.directory = directory
+    server = processes.start_demo(directory / "gate", mlflow_url, **environment)
+    server.directory, server.mlflow_url = directory, mlflow_url
     yield server
     server.stop()
 
@@ -139,6 +142,15 @@ class TestWhoMay:
                 assert "order" not in answer.text and hexes[1] not in answer.text
             # The SDK answers nothing, and logs why.
             assert people(who).run("get", trace_id=place["traces"][0]).value is None
+
+    def test_an_experiments_own_store_has_none_of_them(self, lake, raw, place):
+        body = {"locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": place["experiment"]}}]}
+        path = "/api/3.0/mlflow/traces/search"
+        if lake.mlflow_url:
+            answer = requests.post(lake.mlflow_url + path, json=body, timeout=60)
+            assert answer.status_code == 200 and not answer.json().get("traces"), answer.text
+        answer = raw("alice", "POST", path, json=body)
+        assert answer.status_code == 200 and not answer.json().get("traces"), answer.text
 
     def test_hidden_and_missing_look_alike(self, raw, schema):
         answers = []
