@@ -88,7 +88,7 @@ test-helm: clients-3 rust
 	tests/setup/helm.sh "$(CLIENTS_3)/bin/python"
 	cargo build --bin tracegate
 	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(DEBUG_BINARY)" \
-	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/helm $(PYTEST_ARGS)
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/helm $(PYTEST_ARGS)
 
 # Real MLflow and Databricks clients and a real browser, through a real Tracegate, to a real MLflow server.
 test-clients: clients-3 clients-2 clients-catalog clients-lake rust
@@ -103,13 +103,13 @@ test-clients: clients-3 clients-2 clients-catalog clients-lake rust
 test-conformance: clients-3 clients-2 rust
 	cargo build --bin tracegate
 	TRACEGATE_BIN="$(DEBUG_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" \
-	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/conformance $(PYTEST_ARGS)
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/conformance $(PYTEST_ARGS)
 
 # Three replicas under load while each fault happens once; `make soak` has the long form.
 test-replicas: clients-3 rust
 	cargo build --bin tracegate
 	server_programs=$$(tests/setup/postgresql.sh) && PATH="$$server_programs:$$PATH" TRACEGATE_BIN="$(DEBUG_BINARY)" \
-	  "$(CLIENTS_3)/bin/python" -m pytest -q -s -ra tests/soak $(PYTEST_ARGS)
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -s -ra tests/soak $(PYTEST_ARGS)
 
 # The same scenarios straight at MLflow: is a failure ours or the scenario's?
 .PHONY: test-clients-direct
@@ -154,7 +154,7 @@ prove: clients-3 rust
 conformance: clients-3 clients-2 rust
 	cargo build --release --bin tracegate
 	TRACEGATE_BIN="$(RELEASE_BINARY)" MLFLOW2_PYTHON="$(CLIENTS_2)/bin/python" CONFORMANCE_SEEDS="$(CONFORMANCE_SEEDS)" CONFORMANCE_SHARE=1 \
-	  "$(CLIENTS_3)/bin/python" -m pytest -q -ra tests/conformance $(PYTEST_ARGS)
+	  "$(CLIENTS_3)/bin/python" -m pytest -v -ra tests/conformance $(PYTEST_ARGS)
 
 # --- quality ------------------------------------------------------------------------------
 
