@@ -6,6 +6,7 @@
 //! gives the same functions to libFuzzer (`tests/fuzz`). A reader that is private keeps its function beside
 //! it, in a file called `fuzz.rs`.
 
+mod lake;
 mod store;
 mod wire;
 
@@ -32,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "otlp_protobuf", run: store::otlp_protobuf },
     Target { name: "otlp_json", run: store::otlp_json },
     Target { name: "otlp_encoded", run: crate::classify::otlp::fuzz::encoded },
+    Target { name: "otlp_columns", run: lake::otlp_columns },
+    Target { name: "statement", run: lake::statement },
     Target { name: "graphql", run: wire::graphql },
     Target { name: "trace_filter", run: store::trace_filter },
     Target { name: "search", run: crate::backend::fuzz::search },

@@ -43,7 +43,8 @@ pub fn spans(request: &[u8], version: Version, now_nanos: i64) -> Result<SpanRow
             for span in &of_scope.spans {
                 let trace = id(&span.trace_id, 16, "trace_id")?;
                 let own = id(&span.span_id, 8, "span_id")?;
-                let parent = match span.parent_span_id.is_empty() {
+                // Some exporters write zeros where a root has no parent.
+                let parent = match span.parent_span_id.iter().all(|byte| *byte == 0) {
                     true => None,
                     false => Some(id(&span.parent_span_id, 8, "parent_span_id")?),
                 };

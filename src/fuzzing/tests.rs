@@ -8,6 +8,7 @@ use super::TARGETS;
 use crate::backend::fuzz::{kept_spans, what_it_asks};
 use crate::classify::otlp::fuzz::{JSON, PROTOBUF, rewritten};
 use crate::classify::trace_filter::keys_of_filter;
+use crate::lake::{otlp, sql};
 
 /// SplitMix64.
 struct Random(u64);
@@ -189,7 +190,8 @@ macro_rules! held {
 
 held! {
     path query headers json request_head forwarded authorization jwt jwt_signed otlp_protobuf otlp_json
-    otlp_encoded graphql trace_filter search scim_filter sealed page_token policy_yaml audit_segment audit_export
+    otlp_encoded otlp_columns statement graphql trace_filter search scim_filter sealed page_token policy_yaml
+    audit_segment audit_export
 }
 
 /// The corpus is in the repository, so it stays small.
@@ -213,6 +215,12 @@ fn the_corpus_is_accepted_in_part() {
     assert!(accepted("trace_filter", &both) >= 8);
     let searched = |text: &str| what_it_asks(text.split_once('\n').unwrap_or(("", text)).1).is_some();
     assert!(accepted("search", &searched) >= 8);
+    let query = |text: &str| matches!(sql::parse(text), Ok(sql::Statement::Query(_)));
+    assert!(
+        accepted("statement", &query) >= 4 && accepted("statement", &|text| sql::parse(text).is_ok()) >= 9
+    );
+    let export = fs::read(folder("otlp_columns").join("seed-00")).unwrap();
+    assert_eq!(otlp::spans(&export, otlp::Version::V2, 0).unwrap().trace_ids.len(), 2);
     for (target, media) in [("otlp_protobuf", PROTOBUF), ("otlp_json", JSON)] {
         let export = fs::read(folder(target).join("seed-00")).unwrap();
         let export = export.as_slice();

@@ -61,7 +61,8 @@ pub(super) async fn commit(
 ) -> Result<Version, LakeError> {
     let transactions = numbered.values().map(|one| Transaction::new(&one.writer, one.sequence)).collect();
     let entry = Entry::new(adds.into_iter().map(Action::Add).collect(), operation(), transactions)?;
-    let first = head.version();
+    // Up to here nobody has to look for the entry.
+    let mut looked = head.version();
     let (mut failures, mut gave_way) = (0, 0);
     loop {
         let version = head.version() + 1;
@@ -83,7 +84,7 @@ pub(super) async fn commit(
         }
         // Until it is known what took place, nothing is written: a second entry with these files must not come.
         loop {
-            match standing(table, head, columns, numbered, first, &entry).await {
+            match standing(table, head, columns, numbered, &mut looked, &entry).await {
                 Ok(Some(version)) => return Ok(version),
                 Ok(None) => break,
                 Err(error @ LakeError::Storage(_)) => failed_again(&mut failures, error).await?,
@@ -110,16 +111,17 @@ async fn standing(
     head: &mut Head,
     columns: &SchemaRef,
     numbered: &HashMap<String, Numbered>,
-    first: Version,
+    looked: &mut Version,
     ours: &Entry,
 ) -> Result<Option<Version>, LakeError> {
     head.catch_up(table).await?;
-    for version in first + 1..=head.version() {
+    for version in *looked + 1..=head.version() {
         let entry = table.log_store.read_commit_entry(version).await;
         let entry = entry.map_err(|error| LakeError::Storage(error.to_string()))?;
         if entry.is_some_and(|bytes| ours.is(&bytes)) {
             return Ok(Some(version));
         }
+        *looked = version;
     }
     let still_fit = columns.fields().iter().all(|column| {
         head.columns().field_with_name(column.name()).is_ok_and(|now| now.data_type() == column.data_type())

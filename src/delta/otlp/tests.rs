@@ -61,7 +61,9 @@ fn a_span_becomes_a_row() {
     other.span_id = vec![2; 8];
     other.parent_span_id = vec![1; 8];
     other.events.clear();
-    let read = spans(&export(vec![span(), other]), Version::V2, 5).unwrap();
+    let mut root = span();
+    root.parent_span_id = vec![0; 8];
+    let read = spans(&export(vec![root, other]), Version::V2, 5).unwrap();
     assert_eq!(read.trace_ids, ["ab".repeat(16)]);
     let rows = read.rows;
     assert_eq!(rows.schema(), crate::schemas::spans());
@@ -106,7 +108,7 @@ fn what_is_wrong_is_named() {
         (|span| span.trace_id = vec![0; 16], "trace_id"),
         (|span| span.trace_id = vec![1; 15], "trace_id"),
         (|span| span.span_id.clear(), "span_id"),
-        (|span| span.parent_span_id = vec![0; 8], "parent_span_id"),
+        (|span| span.parent_span_id = vec![1; 7], "parent_span_id"),
         (|span| span.links = vec![span::Link::default()], "links.trace_id"),
     ];
     for (change, named) in changes {
