@@ -26,7 +26,7 @@ pub enum PayloadPlace {
 /// What locations of stores lie in, as of a version of policy.
 #[derive(Default)]
 pub struct PayloadPlaces {
-    known: Mutex<(i64, HashMap<String, Option<Securable>>)>,
+    known: Mutex<(i64, HashMap<String, PayloadPlace>)>,
 }
 
 /// Locations that are remembered at once.
@@ -49,24 +49,30 @@ impl App {
                 *known = (version, HashMap::new());
             }
             if let Some(found) = known.1.get(place.as_str()) {
-                return Ok(around(found.clone()));
+                return Ok(found.clone());
             }
         }
-        let found = self.store.catalog_place_of(&place).await?;
+        let kept = self.store.catalog_place_of(&place).await?;
+        let found = around(kept.found, &place);
         let mut known = self.payload_places.known.lock();
         // What was read may be of a later version than the one that it is kept for, and no earlier one.
-        if known.0 == version && found.version == version {
-            known.1.insert(place.as_str().to_owned(), found.found.clone());
+        if known.0 == version && kept.version == version {
+            known.1.insert(place.as_str().to_owned(), found.clone());
         }
-        Ok(around(found.found))
+        Ok(found)
     }
 }
 
-fn around(found: Option<Securable>) -> PayloadPlace {
-    match found {
-        None => PayloadPlace::Own,
-        Some(found) if found.kind == SecurableKind::Volume => PayloadPlace::Volume(found, String::new()),
-        Some(found) => PayloadPlace::External(found),
+/// A place, by what keeps the one around it.
+fn around(keeper: Option<(Securable, String)>, place: &Location) -> PayloadPlace {
+    let Some((keeper, location)) = keeper else { return PayloadPlace::Own };
+    if keeper.kind != SecurableKind::Volume {
+        return PayloadPlace::External(keeper);
+    }
+    let inside = place.as_str().strip_prefix(location.as_str()).map(|inside| inside.trim_start_matches('/'));
+    match inside.map(segments) {
+        Some(Ok(path)) => PayloadPlace::Volume(keeper, path.join("/")),
+        _ => PayloadPlace::Unreadable,
     }
 }
 
@@ -127,6 +133,12 @@ mod tests {
             ["mlflow-artifacts:/1", "s3://bucket/Volumes/a/b/c", "dbfs:/databricks/mlflow-tracking/1", ""]
         {
             assert_eq!(by_name(other), None, "{other}");
+        }
+        let place = |text: &str| text.parse::<Location>().unwrap();
+        let kept = Some((volume("main.s.v"), "s3://bucket/v".to_owned()));
+        for (text, path) in [("s3://bucket/v/team/a", "team/a"), ("s3://bucket/v", "")] {
+            let found = around(kept.clone(), &place(text));
+            assert_eq!(found, PayloadPlace::Volume(volume("main.s.v"), path.to_owned()));
         }
         assert_eq!(root_in_volume("dbfs:/Volumes/Main/S/v/X/").as_deref(), Some("dbfs:/Volumes/main/s/v/X"));
     }

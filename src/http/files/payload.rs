@@ -10,10 +10,14 @@ use super::super::call::Call;
 use super::super::error::Refusal;
 use super::super::lookup::Demand;
 use super::{Place, pages, volume};
-use crate::access::{Check, ExperimentId, Privilege, Securable, SecurableKind};
+use crate::access::{Check, ExperimentId, Privilege, RunId, Securable, SecurableKind};
 use crate::app::payload::PayloadPlace;
 use crate::app::roots::segments;
-use crate::wire::Reply;
+use crate::objects::{Existing, collect};
+use crate::wire::{Body, Malformed, Reply};
+
+/// Largest file that the call for small files takes, as with an MLflow server.
+const SMALL_FILE: usize = 10 * 1024 * 1024;
 
 /// Operations that need to read or write traces and show or change no payload. What is not here does.
 const METADATA: [&str; 17] = [
@@ -118,10 +122,30 @@ pub(in crate::http) async fn allows(
 
 /// The answer to a call on artifacts that lie in a volume; nothing if the backend has it.
 pub(in crate::http) async fn from_volume(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
-    if call.app.backend.is_own() && call.operation.name.starts_with("trace.artifact") {
-        return Ok(None);
+    match call.operation.name.as_str() {
+        name if call.app.backend.is_own() && name.starts_with("trace.artifact") => Ok(None),
+        "artifact.upload" => upload(call).await,
+        _ => answer(call).await,
     }
-    answer(call).await
+}
+
+/// A small file as the body of a POST, as MLflow's web pages send it.
+async fn upload(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
+    let Some(Place::Volume { .. }) = &call.place else { return Ok(None) };
+    let Some(place) = call.place.take() else { return Ok(None) };
+    let asked = |name: &str| -> Result<String, Refusal> {
+        let given = call.head.query.one(name)?.filter(|value| !value.is_empty());
+        let missing = || Malformed::new(format!("query parameter `{name}`"), "must be given");
+        Ok(given.ok_or_else(missing)?.to_owned())
+    };
+    let path = segments(&asked("path")?)?.join("/");
+    let own = format!("{}/artifacts/{path}", RunId::parse(&asked("run_uuid")?)?);
+    let (files, root, _) = place.volume(call).await?;
+    let body = std::mem::replace(&mut call.body, Body::Empty);
+    let data = collect(body, SMALL_FILE).await?.filter(|data| !data.is_empty());
+    let data = data.ok_or_else(|| Malformed::new("body", "must be a file of 1 byte to 10 MiB"))?;
+    files.store(&joined(root, &own), Body::memory(data), Existing::Replace).await?;
+    Ok(Some(pages::written_text(200, String::new())))
 }
 
 /// As [`from_volume`], for spans and attachments that the backend does not have.
@@ -161,9 +185,8 @@ async fn answer(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
     let Some(place) = call.place.take() else { return Ok(None) };
     let Place::Volume { path: root, .. } = &place else { return Ok(None) };
     let relative = segments(&path)?.join("/");
-    let directory = [root.as_str(), below.as_str()].into_iter().filter(|part| !part.is_empty());
-    let directory = directory.collect::<Vec<_>>().join("/");
-    let whole = if relative.is_empty() { directory.clone() } else { format!("{directory}/{relative}") };
+    let directory = joined(root, &below);
+    let whole = joined(&directory, &relative);
     let (files, _, object) = place.volume(call).await?;
     if !lists {
         return volume::get(call, &files, &whole, &relative).await.map(Some);
@@ -172,8 +195,7 @@ async fn answer(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
     let listed: Vec<Value> = listed
         .iter()
         .map(|entry| {
-            let path =
-                if relative.is_empty() { entry.name.clone() } else { format!("{relative}/{}", entry.name) };
+            let path = joined(&relative, &entry.name);
             match entry.size {
                 Some(size) => json!({ "path": path, "is_dir": false, "file_size": size }),
                 None => json!({ "path": path, "is_dir": true }),
@@ -185,6 +207,15 @@ async fn answer(call: &mut Call<'_>) -> Result<Option<Reply>, Refusal> {
     answer.insert("root_uri".to_owned(), root_uri.into());
     answer.insert("files".to_owned(), listed.into());
     Ok(Some(pages::written(200, &answer)))
+}
+
+/// A path below a directory, either of which may be the empty one.
+pub(super) fn joined(directory: &str, path: &str) -> String {
+    match (directory, path) {
+        ("", path) => path.to_owned(),
+        (directory, "") => directory.to_owned(),
+        (directory, path) => format!("{directory}/{path}"),
+    }
 }
 
 #[cfg(test)]

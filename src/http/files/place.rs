@@ -5,6 +5,7 @@ use super::super::catalog::hides;
 use super::super::error::Refusal;
 use super::super::lookup::Demand;
 use super::absent;
+use super::payload::joined;
 use crate::access::{ExperimentId, LoggedModelId, Privilege, RunId, Securable, SecurableKind, TraceId};
 use crate::app::payload::PayloadPlace;
 use crate::app::roots::{proxied_path, segments};
@@ -54,7 +55,7 @@ pub(in crate::http) async fn demand(
                 }
                 None => {
                     call.demand_experiment(privilege, &experiment).await?;
-                    Place::Elsewhere
+                    in_volume(call, &experiment, &own).await?
                 }
             }
         }
@@ -62,6 +63,20 @@ pub(in crate::http) async fn demand(
     };
     call.place = Some(place);
     Ok(())
+}
+
+/// Something of an experiment whose payload lies in a volume; what is needed there comes with the other demands on
+/// payload.
+async fn in_volume(call: &mut Call<'_>, experiment: &ExperimentId, own: &str) -> Result<Place, Refusal> {
+    let facts = call.app.owners.experiment(call.app, call.backend, experiment).await?;
+    let Some(facts) = facts else { return Ok(Place::Elsewhere) };
+    let place = call.app.payload_place(&facts.artifact_location).await?;
+    let PayloadPlace::Volume(named, root) = place else { return Ok(Place::Elsewhere) };
+    let path = joined(&root, own);
+    note_trace(call, &named, &path.split('/').collect::<Vec<_>>()).await?;
+    let found = call.app.store.catalog_object(&named).await?;
+    call.app.at_least(found.version).await?;
+    Ok(Place::Volume { named, found: found.found.map(Box::new), path })
 }
 
 /// Notes for the record whose payload a file is, where an experiment keeps its traces there.

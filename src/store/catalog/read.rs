@@ -91,11 +91,11 @@ impl Store {
     pub async fn catalog_place_of(
         &self,
         location: &Location,
-    ) -> Result<Found<Option<Securable>>, StoreError> {
+    ) -> Result<Found<Option<(Securable, String)>>, StoreError> {
         let mut transaction = self.database.begin_read().await?;
         let version = version(&mut transaction).await?;
         let row = sqlx::query(
-            "SELECT kind || ':' || full_name AS securable FROM catalog_objects \
+            "SELECT kind || ':' || full_name AS securable, location FROM catalog_objects \
              WHERE kind IN ('volume', 'external_location') \
              AND (location = $1 OR substr($1, 1, length(location) + 1) = location || '/') \
              ORDER BY length(location) DESC, kind DESC LIMIT 1",
@@ -104,8 +104,8 @@ impl Store {
         .fetch_optional(&mut *transaction)
         .await?;
         transaction.rollback().await?;
-        let found = row.as_ref().map(|row| rows::parsed(row, "securable")).transpose()?;
-        Ok(Found { version, found })
+        let read = |row| Ok::<_, StoreError>((rows::parsed(row, "securable")?, row.try_get("location")?));
+        Ok(Found { version, found: row.as_ref().map(read).transpose()? })
     }
 }
 
