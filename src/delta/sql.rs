@@ -5,6 +5,7 @@ mod barrier;
 mod budget;
 mod commands;
 mod comparison;
+mod constants;
 mod context;
 mod failure;
 mod function;
@@ -22,6 +23,7 @@ mod syntax;
 mod tests;
 mod through;
 mod total;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

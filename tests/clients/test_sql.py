@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 import requests
@@ -251,6 +252,21 @@ def test_a_long_statement_is_canceled_and_others_are_answered(as_caller, run, ro
     assert rows("erin", "SELECT 1") == [["1"]]
     api.cancel_execution(begun.statement_id)
     assert api.get_statement(begun.statement_id).status.state is StatementState.CANCELED
+
+
+def test_what_repeats_much_ends_and_the_gateway_stays_small(lake, failed, rows):
+    """Each of these took gigabytes, or the process, while the memory of the statement counted next to nothing."""
+    many = "(SELECT unnest(range(0, 20000)) AS n)"
+    # Linux: sets VmHWM back to the present size.
+    Path(f"/proc/{lake.pid}/clear_refs").write_text("5")
+    before = lake.memory_kib("VmRSS")
+    for text in (f"SELECT sum(array_position(range(0, 100000), n)) FROM {many}",
+                 f"SELECT count(map(make_array(n), make_array(repeat('a', 1000000)))) FROM {many}",
+                 f"SELECT max(t) FROM (SELECT n, repeat('a', 1000000) AS t FROM {many}) x",
+                 f"SELECT max(length(t)) FROM (SELECT repeat('a', 1000000) || n AS t FROM (SELECT unnest(range(0, 2)) AS n)) w CROSS JOIN {many} r WHERE length(t) > n"):
+        assert "RESOURCE_EXHAUSTED" in failed("bob", text)[0], text
+    assert lake.memory_kib("VmHWM") - before < 512 * 1024
+    assert rows("erin", "SELECT 1") == [["1"]]
 
 
 def test_the_schema_of_everything_shows_what_its_reader_sees(rows, failed, main):

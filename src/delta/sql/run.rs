@@ -23,8 +23,10 @@ use super::budget::Budget;
 use super::interrupt::{Interrupt, Interrupts};
 use super::plan::Planning;
 use super::result::{as_plain, fitting, plain, size};
+use super::wide::{Widths, cuts};
 use super::{
-    Defaults, Governor, Parameter, Query, QueryLimits, Rows, SqlError, Truncated, failure, functions, syntax,
+    Defaults, Governor, Parameter, Query, QueryLimits, Rows, SqlError, Truncated, constants, failure,
+    functions, syntax,
 };
 use crate::{Lake, LakeError};
 
@@ -218,7 +220,12 @@ impl Work {
             let text = Barrier::sealed(plan).map_err(failure::planning)?.display_indent().to_string();
             return Ok((lines(&text)?, hidden));
         }
-        let plan = session.create_physical_plan(&plan).await.map_err(failure::planning)?;
+        // Computing constants may take its time; other statements have their turn meanwhile.
+        let plan = tokio::task::block_in_place(|| constants::folding(|| session.optimize(&plan)));
+        let plan = plan.map_err(failure::planning)?;
+        constants::check(&plan).map_err(failure::planning)?;
+        let plan = session.query_planner().create_physical_plan(&plan, &session).await;
+        let plan = plan.map_err(failure::planning)?;
         let rows =
             execute_stream(plan, session.task_ctx()).map_err(|error| failure::running(error, hidden))?;
         Ok((rows, hidden))
@@ -235,6 +242,7 @@ impl Work {
             .map_err(failure::planning)?;
         Ok(SessionStateBuilder::new_from_existing(self.engine.session.as_ref().clone())
             .with_runtime_env(runtime)
+            .with_physical_optimizer_rule(Arc::new(Widths))
             .with_physical_optimizer_rule(Arc::new(Interrupts(Arc::clone(&self.interrupt))))
             .with_session_id(uuid::Uuid::new_v4().to_string())
             .build())
@@ -242,11 +250,13 @@ impl Work {
 
     async fn forward(
         &self,
-        mut rows: datafusion::execution::SendableRecordBatchStream,
+        rows: datafusion::execution::SendableRecordBatchStream,
         schema: SchemaRef,
         hidden: bool,
         sender: &mpsc::Sender<Result<RecordBatch, SqlError>>,
     ) {
+        // A plain text is larger than a view of it, so it is made of few at once.
+        let mut rows = cuts(rows);
         let mut rows_left = self.limits.rows;
         let mut bytes_left = self.limits.bytes;
         while let Some(batch) = rows.next().await {

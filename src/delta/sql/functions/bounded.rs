@@ -14,8 +14,13 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
+use super::super::constants::folds;
+use super::super::wide::{payload, total, widest};
+
 /// Bytes that one call may make of one batch of rows.
 const MOST: usize = 128 * 1024 * 1024;
+/// Items that one call may compare with one another, for one batch of rows; nothing ends it before.
+const PAIRS: usize = 1 << 34;
 
 /// How much a function makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,20 +33,39 @@ enum Makes {
     Wide,
     /// A list as long as the largest of its numbers.
     Range,
-    /// The product of all arguments' sizes per row.
-    Product,
+    /// The third argument for each second one in the first.
+    Swapped,
+    /// The third argument at most once for each byte of the first.
+    Replaced,
+    /// The others at most once for each item of the first.
+    Joined,
+    /// A text for each pattern of the second argument.
+    Formatted,
+    /// Nothing much, but it compares each item with each.
+    Pairs,
 }
 
 fn makes(name: &str) -> Option<Makes> {
     Some(match name {
-        "concat" | "concat_ws" | "array_concat" | "make_array" | "overlay" | "array_to_string"
-        | "array_append" => Makes::Sum,
+        "concat" | "concat_ws" | "array_concat" | "make_array" | "overlay" | "array_append"
+        | "array_prepend" | "array_union" | "named_struct" | "struct" | "map" => Makes::Sum,
         "repeat" | "array_repeat" => Makes::Times,
         "lpad" | "rpad" | "array_resize" => Makes::Wide,
         "range" | "generate_series" => Makes::Range,
-        "replace" | "regexp_replace" | "translate" => Makes::Product,
+        "replace" => Makes::Swapped,
+        "regexp_replace" | "translate" | "array_replace" | "array_replace_n" | "array_replace_all" => {
+            Makes::Replaced
+        }
+        "array_to_string" => Makes::Joined,
+        "to_char" => Makes::Formatted,
+        "array_has_all" | "array_has_any" => Makes::Pairs,
         _ => return None,
     })
+}
+
+/// Whether a function may make much of little.
+pub(super) fn is_bounded(name: &str) -> bool {
+    makes(name).is_some()
 }
 
 /// The function with its bound, if it needs one.
@@ -68,46 +92,41 @@ struct Bounded {
 impl Bounded {
     fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
         let rows = args.number_rows.max(1);
-        let sizes: Vec<usize> = args.args.iter().map(bytes).collect();
+        // A constant is repeated for each row, be it before or after the call.
+        let sizes: Vec<usize> = args.args.iter().map(|value| bytes(value, rows)).collect();
+        let size = |place: usize| sizes.get(place).copied().unwrap_or(0);
         let numbers = || args.args.iter().skip(1).map(largest).max().unwrap_or(0);
-        let constants = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
-        let rows = if constants { 1 } else { rows };
-        let estimate = match self.makes {
-            Makes::Sum => args.args.iter().zip(&sizes).fold(0usize, |sum, (value, size)| {
-                sum.saturating_add(if scalar(value) { size.saturating_mul(rows) } else { *size })
-            }),
-            Makes::Times => {
-                sizes.first().copied().unwrap_or(0).max(8).saturating_mul(numbers()).saturating_mul(
-                    match args.args.first() {
-                        Some(first) if scalar(first) => rows,
-                        _ => 1,
-                    },
-                )
+        let wide = |place: usize| args.args.get(place).map_or(0, width);
+        let (estimate, most) = match self.makes {
+            Makes::Sum => (sizes.iter().copied().fold(0, usize::saturating_add), MOST),
+            Makes::Times => (size(0).max(rows).saturating_mul(numbers()), MOST),
+            Makes::Wide => (numbers().saturating_mul(rows), MOST),
+            Makes::Range => {
+                let numbers = args.args.iter().map(largest).fold(0usize, usize::saturating_add);
+                (numbers.saturating_mul(8).saturating_mul(rows), MOST)
             }
-            Makes::Wide => numbers().saturating_mul(rows),
-            Makes::Range => args
-                .args
-                .iter()
-                .map(largest)
-                .fold(0usize, usize::saturating_add)
-                .saturating_mul(8)
-                .saturating_mul(rows),
-            Makes::Product => {
-                let text = sizes.first().copied().unwrap_or(0);
-                let with = args.args.get(2).map_or(0, longest).max(1);
-                let each = if args.args.first().is_some_and(scalar) { rows } else { 1 };
-                text.saturating_add(1).saturating_mul(with).saturating_mul(each)
+            Makes::Swapped => {
+                let given = args.args.get(1).filter(|value| scalar(value)).map_or(1, width).max(1);
+                (size(0).saturating_add(rows).saturating_mul(wide(2).div_ceil(given).max(1)), MOST)
             }
+            Makes::Replaced => (size(0).saturating_add(rows).saturating_mul(wide(2).max(1)), MOST),
+            Makes::Joined => {
+                // An empty text takes four bytes of a list.
+                let items = size(0).div_euclid(4).saturating_add(1);
+                (items.saturating_mul(wide(1).saturating_add(wide(2))).saturating_add(size(0)), MOST)
+            }
+            Makes::Formatted => (size(1).saturating_mul(16), MOST),
+            Makes::Pairs => (size(0).div_euclid(8).saturating_mul(size(1).div_euclid(8)), PAIRS),
         };
-        within(estimate, self.inner.name())
+        within(estimate, most, self.inner.name())?;
+        let constants = args.args.iter().all(scalar) && self.makes != Makes::Pairs;
+        if constants { folds(estimate) } else { Ok(()) }
     }
 }
 
-fn within(estimate: usize, name: &str) -> Result<()> {
-    if estimate > MOST {
-        return Err(DataFusionError::ResourcesExhausted(format!(
-            "{name}() would make more than {MOST} bytes"
-        )));
+fn within(estimate: usize, most: usize, name: &str) -> Result<()> {
+    if estimate > most {
+        return Err(DataFusionError::ResourcesExhausted(format!("{name}() would make more than {most}")));
     }
     Ok(())
 }
@@ -116,18 +135,18 @@ fn scalar(value: &ColumnarValue) -> bool {
     matches!(value, ColumnarValue::Scalar(_))
 }
 
-fn bytes(value: &ColumnarValue) -> usize {
+fn bytes(value: &ColumnarValue, rows: usize) -> usize {
     match value {
-        ColumnarValue::Array(array) => array.get_array_memory_size(),
-        ColumnarValue::Scalar(value) => value.size(),
+        ColumnarValue::Array(array) => total(array.as_ref()),
+        ColumnarValue::Scalar(value) => payload(value).saturating_mul(rows),
     }
 }
 
-/// The longest text of a column, at most all of it.
-fn longest(value: &ColumnarValue) -> usize {
+/// The widest value of a column.
+fn width(value: &ColumnarValue) -> usize {
     match value {
-        ColumnarValue::Scalar(value) => value.size(),
-        ColumnarValue::Array(array) => array.get_array_memory_size(),
+        ColumnarValue::Array(array) => widest(array.as_ref(), true),
+        ColumnarValue::Scalar(value) => payload(value),
     }
 }
 

@@ -278,3 +278,103 @@ async fn dropping_the_rows_ends_the_query() {
     }
     panic!("{} bytes are still taken", engine.memory_in_use());
 }
+
+const ROWS: &str = "(SELECT unnest(range(0, 20000)) AS n)";
+
+/// What is made of a constant or of one row for all rows of a batch is in no budget: each of these took gigabytes, and
+/// some the whole process.
+#[tokio::test(flavor = "multi_thread")]
+async fn constants_and_rows_that_are_repeated_are_bounded() {
+    let long = "repeat('a', 1000000)";
+    let list = "range(0, 100000)";
+    let wide = format!("(SELECT CAST(n AS STRING) || {long} AS t FROM (SELECT unnest(range(0, 2)) AS n))");
+    let joined: Vec<String> = (0..60).map(|n| format!("repeat('{n}', 60000000)")).collect();
+    for text in [
+        format!("SELECT sum(array_length(r)) FROM (SELECT n, {list} AS r FROM {ROWS}) t"),
+        format!("SELECT max(t) FROM (SELECT n, {long} AS t FROM {ROWS}) t"),
+        format!("SELECT max(CASE WHEN n % 2 = 0 THEN {long} ELSE 'b' END) FROM {ROWS}"),
+        format!("SELECT sum(array_position({list}, n)) FROM {ROWS}"),
+        format!("SELECT sum(array_length(array_prepend(n, {list}))) FROM {ROWS}"),
+        format!("SELECT sum(array_length(array_union({list}, make_array(n)))) FROM {ROWS}"),
+        format!("SELECT count(map(make_array(n), make_array({long}))) FROM {ROWS}"),
+        format!("SELECT max(coalesce(CAST(nullif(n, n) AS STRING), {long})) FROM {ROWS}"),
+        format!("SELECT max(to_char(to_timestamp(n), repeat('%Y', 100000))) FROM {ROWS}"),
+        format!("SELECT length(string_agg(CAST(n AS STRING), {long})) FROM {ROWS}"),
+        format!("SELECT count(*) FROM (SELECT n, {long} AS t FROM {ROWS} UNION SELECT n, 'x' FROM {ROWS})"),
+        format!("SELECT n FROM {ROWS} ORDER BY {long} || n LIMIT 3"),
+        format!("SELECT count(CAST(r AS STRING)) FROM (SELECT n, {list} AS r FROM {ROWS}) t"),
+        format!("SELECT max(array_to_string(make_array(n, n, n), {long})) FROM {ROWS}"),
+        format!("SELECT max(length(t)) FROM {wide} w CROSS JOIN {ROWS} r WHERE length(t) > n"),
+        format!("SELECT max(length(t)) FROM {wide} w JOIN {ROWS} r ON length(w.t) > r.n"),
+        format!("SELECT max(length(t)) FROM {ROWS} r JOIN {wide} w ON length(w.t) % 2 = r.n % 2"),
+        format!("SELECT max(length(t)), max(u) FROM (SELECT t, unnest(range(0, 20000)) AS u FROM {wide} w)"),
+        format!("SELECT max(length((SELECT max(t) FROM {wide} w) || n)) FROM {ROWS}"),
+        format!(
+            "SELECT max(length(x)) FROM (SELECT first_value(n || {long}) OVER (ORDER BY n) AS x FROM {ROWS})"
+        ),
+        format!(
+            "SELECT count(x) FROM (SELECT max(t) OVER () AS x FROM (SELECT repeat('a', 500000) || n AS t FROM (SELECT unnest(range(0, 100)) AS n)) UNION ALL SELECT 'b' FROM {ROWS}) y WHERE length(x) > 1"
+        ),
+        format!("SELECT {}", joined.join(", ")),
+        format!("SELECT max(length(a)) FROM (VALUES ({})) AS v(a)", joined.join("), (")),
+        "SELECT array_has_all(range(0, 10000000), range(0, 10000000))".to_owned(),
+    ] {
+        match run(&engine(), &text, limits_of(60)).await {
+            Err(SqlError::Exhausted(why)) => assert!(why.contains("memory"), "{text}: {why}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_ask_is_not_too_much() {
+    let models: String =
+        (0..300).map(|n| format!("WHEN n = {n} THEN 'a model of some name, number {n}' ")).collect();
+    let ids: Vec<String> = (0..5000).map(|n| format!("'{n:032}'")).collect();
+    let page = "repeat('a page of text ' || n, 6000)";
+    for (text, answer) in [
+        (format!("SELECT count(DISTINCT CASE {models} END) FROM {ROWS}"), "300"),
+        (
+            format!(
+                "SELECT count(*) FROM {ROWS} WHERE lpad(CAST(n AS STRING), 32, '0') IN ({})",
+                ids.join(", ")
+            ),
+            "5000",
+        ),
+        ("SELECT sum(n) FROM (SELECT unnest(range(0, 1000000)) AS n)".to_owned(), "499999500000"),
+        (
+            format!(
+                "SELECT max(length(replace(t, 'text', 'words'))) FROM (SELECT {page} AS t FROM (SELECT unnest(range(0, 500)) AS n))"
+            ),
+            "114000",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM (SELECT {page} AS t, n FROM (SELECT unnest(range(0, 200)) AS n)) a JOIN {ROWS} b ON a.n = b.n WHERE length(a.t) > 5"
+            ),
+            "200",
+        ),
+        (
+            format!(
+                "SELECT sum(r) FROM (SELECT row_number() OVER (PARTITION BY n % 7 ORDER BY n) AS r FROM {ROWS})"
+            ),
+            "28581429",
+        ),
+        (
+            format!("SELECT max(x) FROM (SELECT lag(CAST(n AS STRING)) OVER (ORDER BY n) AS x FROM {ROWS})"),
+            "9999",
+        ),
+        (
+            "SELECT array_has_any(make_array('a', 'b'), make_array(owner, 'b')) FROM open WHERE id = 1"
+                .to_owned(),
+            "true",
+        ),
+        (
+            "SELECT array_to_string(make_array(owner, secret), ', ') FROM open WHERE id = 1".to_owned(),
+            "ann, 11",
+        ),
+    ] {
+        let rows = run(&engine(), &text, limits_of(60)).await;
+        assert_eq!(rows.unwrap_or_else(|why| vec![why.to_string()]), [answer], "{text}");
+    }
+}
