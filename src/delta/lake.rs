@@ -2,6 +2,7 @@
 
 mod cluster;
 mod commit;
+mod contained;
 mod durable;
 mod fit;
 mod group;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::{DeltaTable, checkpoints};
 
-use super::Maintained;
 use super::commit::sum_up;
 use super::merge::{Files, merge};
 use super::table::{Table, failed};
+use super::{Maintained, contained};
 use crate::LakeError;
 
 /// Files from which merging is worth it.
@@ -18,7 +18,9 @@ const SMALL_FILES: usize = 16;
 pub(super) async fn maintain(table: &Arc<Table>) -> Result<Maintained, LakeError> {
     let files_before = count(table, &open(table).await?)?;
     let mut done = Maintained { files_before, ..Maintained::default() };
-    let files = Files::of(&table.latest().await?)?.filter(|files| files.small() >= SMALL_FILES);
+    let latest = table.latest().await?;
+    contained::check(&latest.state)?;
+    let files = Files::of(&latest)?.filter(|files| files.small() >= SMALL_FILES);
     let merged = match files {
         Some(files) => merge(table, files).await,
         None => Ok(()),

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::group::{self, Append, Numbered};
 use super::place::Opened;
-use super::{Committed, durable};
+use super::{Committed, contained, durable};
 use crate::LakeError;
 
 /// Commits after which the log is summed up, so that nobody has to read all of it.
@@ -207,6 +207,7 @@ impl Latest {
     }
 
     pub async fn provider(&self) -> Result<Arc<dyn TableProvider>, LakeError> {
+        contained::check(&self.state)?;
         let provider = TableProviderBuilder::default()
             .with_log_store(LogStoreRef::clone(&self.log_store))
             .with_eager_snapshot(self.state.snapshot().clone())

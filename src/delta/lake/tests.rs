@@ -6,6 +6,7 @@ use datafusion::prelude::SessionContext;
 
 use super::*;
 
+mod containing;
 mod failing;
 mod merging;
 
