@@ -7,6 +7,9 @@ pub enum LakeError {
     /// The rows do not fit the table's columns, or the bytes are no OTLP.
     #[error("{0}")]
     Malformed(String),
+    /// A table that others may read or write, and Tracegate does not.
+    #[error("{0}")]
+    Unsupported(String),
     /// Other writers came first, again and again.
     #[error("the table at `{0}` is written to by others all the while")]
     Contended(String),

@@ -226,6 +226,7 @@ impl From<LakeError> for Refusal {
     fn from(error: LakeError) -> Self {
         match error {
             LakeError::Malformed(problem) => Self::Malformed(Malformed::new("body", problem)),
+            LakeError::Unsupported(problem) => Self::Malformed(Malformed::new("the table", problem)),
             // Where a table lies is nothing for its readers.
             LakeError::NoTable(place) => {
                 tracing::warn!(place, "a table of the catalog has no data");

@@ -14,7 +14,7 @@ pub(super) fn check(state: &DeltaTableState) -> Result<(), LakeError> {
     for file in state.log_data().iter() {
         let vector = file.deletion_vector_descriptor();
         if !is_inside(&file.path()) || !vector.is_none_or(|vector| is_ours(&vector)) {
-            return Err(LakeError::Storage("a table's log names files that are not in the table".to_owned()));
+            return Err(LakeError::Unsupported("its log names files that are not in the table".to_owned()));
         }
     }
     Ok(())

@@ -191,6 +191,7 @@ fn again(error: &LakeError) -> LakeError {
         LakeError::Contended(place) => LakeError::Contended(place.clone()),
         LakeError::Busy => LakeError::Busy,
         LakeError::Storage(problem) => LakeError::Storage(problem.clone()),
+        LakeError::Unsupported(problem) => LakeError::Unsupported(problem.clone()),
         LakeError::Internal(problem) => LakeError::Internal(problem.clone()),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::transaction::PROTOCOL;
 use deltalake_core::kernel::{Snapshot, Version};
+use deltalake_core::table::state::DeltaTableState;
 
 use super::commit;
 use super::table::{Table, columns, failed};
@@ -31,7 +32,8 @@ impl Head {
         let latest = table.latest().await?;
         PROTOCOL
             .can_commit(&latest.state, &[], &commit::operation())
-            .map_err(|error| LakeError::Storage(format!("the table cannot be written to: {error}")))?;
+            .map_err(|error| LakeError::Unsupported(format!("it cannot be written to here: {error}")))?;
+        without_rules(&latest.state)?;
         let version = latest.state.version();
         let snapshot = Snapshot::try_new(&*table.log_store, Some(version)).await;
         let snapshot = Arc::new(snapshot.map_err(|error| failed(&table.place, error))?);
@@ -81,5 +83,31 @@ impl Head {
                 Ok(())
             }
         }
+    }
+}
+
+/// What other programs have given a table and rows that come by us would break: they would lie in no partition, under
+/// names that the table does not look for, or against its rules.
+fn without_rules(state: &DeltaTableState) -> Result<(), LakeError> {
+    let metadata = state.metadata();
+    let configured = metadata.configuration();
+    let renamed = configured.get("delta.columnMapping.mode").is_some_and(|mode| mode != "none");
+    let checked = configured.keys().any(|key| key.starts_with("delta.constraints."));
+    let rule = |key: &String| {
+        matches!(key.as_str(), "delta.invariants" | "delta.generationExpression")
+            || key.starts_with("delta.identity.")
+    };
+    let computed = state.schema().fields().any(|field| field.metadata().keys().any(rule));
+    let what = [
+        (!metadata.partition_columns().is_empty(), "partitions"),
+        (renamed, "columns of other names in its files (`delta.columnMapping.mode`)"),
+        (checked, "constraints"),
+        (computed, "columns with invariants, or that are generated"),
+    ];
+    match what.into_iter().find(|(has, _)| *has) {
+        Some((_, what)) => Err(LakeError::Unsupported(format!(
+            "it has {what}, which only the program that made it so keeps to; it is read here and not written"
+        ))),
+        None => Ok(()),
     }
 }

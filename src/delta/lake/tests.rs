@@ -9,6 +9,7 @@ use super::*;
 mod containing;
 mod failing;
 mod merging;
+mod rules;
 
 fn columns() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -21,6 +21,7 @@ use super::{
     Defaults, Function, Governor, Parameter, Relation, Rules, SqlError, TableName, Tables, failure, rewrite,
     syntax,
 };
+use crate::LakeError;
 
 /// Views in views, and functions in functions.
 const DEPTH: usize = 16;
@@ -88,7 +89,7 @@ impl<'a> Planning<'a> {
         }
         match self.governor.relation(name, through).await? {
             Relation::Table { place, rules } => {
-                let provider = self.tables.provider(&place).await.map_err(|_| storage())?;
+                let provider = self.tables.provider(&place).await.map_err(unread)?;
                 let provider = self.ruled(provider, &rules, name).await?;
                 Ok(provider_as_source(provider))
             }
@@ -180,8 +181,11 @@ impl<'a> Planning<'a> {
 }
 
 /// The lake says where a table lies; that is not for whoever reads it.
-fn storage() -> SqlError {
-    SqlError::Internal("the table's storage could not be read".to_owned())
+fn unread(error: LakeError) -> SqlError {
+    match error {
+        LakeError::Unsupported(_) => SqlError::Lake(error),
+        _ => SqlError::Internal("the table's storage could not be read".to_owned()),
+    }
 }
 
 /// How many steps a plan has. A part that is used twice is counted twice but looked into once: names of WITH that

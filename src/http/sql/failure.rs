@@ -36,6 +36,7 @@ pub(super) fn of_refused(refused: &Refused) -> Failure {
 pub(super) fn of_lake(error: LakeError) -> Failure {
     match error {
         LakeError::Malformed(problem) => bad("22000", format!("[INVALID_ROWS] {problem}")),
+        LakeError::Unsupported(problem) => bad("0A000", format!("[UNSUPPORTED_TABLE] {problem}")),
         LakeError::NoTable(place) => {
             tracing::warn!(place, "a table of the catalog has no data");
             bad("42K03", "[DELTA_TABLE_NOT_FOUND] the table has no data: its files are not there".to_owned())
