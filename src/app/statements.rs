@@ -103,6 +103,8 @@ pub struct Statement {
     state: watch::Sender<State>,
     began: Instant,
     work: Mutex<Option<tokio::task::AbortHandle>>,
+    /// Held once more by whoever works for it.
+    busy: Arc<()>,
 }
 
 impl Statement {
@@ -119,6 +121,20 @@ impl Statement {
 
     fn is_running(&self) -> bool {
         matches!(*self.state.borrow(), State::Running)
+    }
+
+    /// To be held for as long as a thread works for it.
+    pub fn busy(&self) -> Arc<()> {
+        Arc::clone(&self.busy)
+    }
+
+    /// Whether it takes a place. One that was given up does so until the thread that works for it is free.
+    fn takes_a_place(&self) -> bool {
+        match *self.state.borrow() {
+            State::Running => true,
+            State::Succeeded(_) => false,
+            _ => Arc::strong_count(&self.busy) > 1,
+        }
     }
 
     /// Waits until it has ended, at most so long.
@@ -205,7 +221,7 @@ impl Statements {
             return Err(Full::Stopping);
         }
         self.forget_old(&mut known);
-        let running = || known.statements.values().filter(|statement| statement.is_running());
+        let running = || known.statements.values().filter(|statement| statement.takes_a_place());
         if running().filter(|statement| statement.owner == *owner).count() >= self.per_principal {
             return Err(Full::OfPrincipal(self.per_principal));
         }
@@ -219,6 +235,7 @@ impl Statements {
             state: watch::Sender::new(State::Running),
             began: Instant::now(),
             work: Mutex::default(),
+            busy: Arc::default(),
         });
         known.statements.insert(statement.id.clone(), Arc::clone(&statement));
         Ok(statement)
@@ -266,9 +283,9 @@ impl Statements {
     }
 
     fn forget_old(&self, known: &mut Known) {
-        known.statements.retain(|_, one| one.is_running() || one.began.elapsed() < self.kept);
+        known.statements.retain(|_, one| one.takes_a_place() || one.began.elapsed() < self.kept);
         let mut ended: HashMap<&Principal, Vec<&Arc<Statement>>> = HashMap::new();
-        for one in known.statements.values().filter(|one| !one.is_running()) {
+        for one in known.statements.values().filter(|one| !one.takes_a_place()) {
             ended.entry(&one.owner).or_default().push(one);
         }
         let mut surplus = Vec::new();
@@ -353,6 +370,22 @@ mod tests {
         assert_eq!(all.begin(&user("eve"), INLINE).unwrap_err(), Full::OfAll(3));
         all.cancel(&first);
         all.begin(&user("eve"), INLINE).unwrap();
+    }
+
+    #[test]
+    fn one_that_was_given_up_takes_its_place_until_its_thread_is_free() {
+        let all = statements(LakeConfig { queries: 3, queries_per_principal: 1, ..LakeConfig::default() });
+        let one = all.begin(&user("ann"), INLINE).unwrap();
+        let works = one.busy();
+        all.cancel(&one);
+        assert_eq!(all.begin(&user("ann"), INLINE).unwrap_err(), Full::OfPrincipal(1));
+        drop(works);
+        let next = all.begin(&user("ann"), INLINE).unwrap();
+        let works = next.busy();
+        all.end(&next, rows(1));
+        // What is left to do after the last row is next to nothing.
+        all.begin(&user("ann"), INLINE).unwrap();
+        drop(works);
     }
 
     #[test]

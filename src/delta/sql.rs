@@ -130,6 +130,9 @@ pub struct QueryLimits {
     pub rows: Option<u64>,
     /// Bytes after which the answer is cut off.
     pub bytes: Option<u64>,
+    /// Kept for as long as a thread works for the statement, which may be longer than anybody waits for it: a function
+    /// that takes its time with one batch is not interrupted.
+    pub held: Option<Arc<()>>,
 }
 
 #[derive(Debug, thiserror::Error)]

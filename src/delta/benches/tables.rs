@@ -196,8 +196,13 @@ async fn governed(engine: &Engine, place: &str, text: &str) -> Result<Vec<Record
     let Statement::Query(query) = tracegate_delta::sql::parse(text)? else { return Err("no query".into()) };
     let query = Query { text: query.text };
     let defaults = Defaults { catalog: Some("main".to_owned()), schema: Some("t".to_owned()) };
-    let limits =
-        QueryLimits { memory_bytes: 4 << 30, time: Duration::from_secs(600), rows: None, bytes: None };
+    let limits = QueryLimits {
+        memory_bytes: 4 << 30,
+        time: Duration::from_secs(600),
+        rows: None,
+        bytes: None,
+        held: None,
+    };
     let rows = engine.run(&query, &[], &defaults, Arc::new(Open(place.to_owned())), &limits).await?;
     Ok(rows.batches.try_collect().await?)
 }

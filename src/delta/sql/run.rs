@@ -100,6 +100,10 @@ impl Engine {
             .worker_threads(workers)
             .thread_name("sql")
             .thread_stack_size(STACK)
+            // Whoever asks something short comes first.
+            .on_thread_start(|| {
+                let _ = rustix::process::nice(5);
+            })
             .enable_all()
             .build()
             .map_err(|error| broken(&error))?;

@@ -149,7 +149,8 @@ fn world() -> World {
 }
 
 fn limits_of(seconds: u64) -> QueryLimits {
-    QueryLimits { memory_bytes: 64 << 20, time: Duration::from_secs(seconds), rows: None, bytes: None }
+    let time = Duration::from_secs(seconds);
+    QueryLimits { memory_bytes: 64 << 20, time, rows: None, bytes: None, held: None }
 }
 
 fn engine() -> Engine {

@@ -35,6 +35,7 @@ pub(in crate::http) async fn rows(
         time: LONGEST.min(Duration::from_secs(config.query_seconds)),
         rows: None,
         bytes: Some(most_bytes),
+        held: None,
     };
     for _ in 0..ATTEMPTS {
         let governor = Arc::new(Governor::new(call.app, call.caller)?);

@@ -130,6 +130,7 @@ fn read(call: &Call<'_>, sent: Sent) -> Result<Asked, Refusal> {
             time: Duration::from_secs(config.query_seconds),
             rows: Some(rows),
             bytes: positive("byte_limit", sent.byte_limit)?,
+            held: None,
         },
         wait: Duration::from_secs(wait),
         cancels,
@@ -143,12 +144,13 @@ pub(super) async fn execute(call: &mut Call<'_>, trail: &mut Trail) -> Result<Re
         .map_err(|error| Malformed::new("body", error.to_string()))?;
     // Before anything else of it is told.
     let permit = may_use(call, trail, &sent.warehouse_id)?;
-    let asked = read(call, sent)?;
+    let mut asked = read(call, sent)?;
     let statement = call
         .app
         .statements
         .begin(&call.caller.principal, asked.delivery)
         .map_err(|full| too_many(call, full))?;
+    asked.limits.held = Some(statement.busy());
     trail.question([("statement_id".to_owned(), statement.id.clone())].into());
     count(call.app, &statement);
     // Whatever becomes of this call, nothing runs on unseen.

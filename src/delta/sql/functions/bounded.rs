@@ -19,8 +19,8 @@ use super::super::wide::{payload, total, widest};
 
 /// Bytes that one call may make of one batch of rows.
 const MOST: usize = 128 * 1024 * 1024;
-/// Items that one call may compare with one another, for one batch of rows; nothing ends it before.
-const PAIRS: usize = 1 << 34;
+/// Pairs of bytes that one call may compare, for one batch of rows; nothing ends it before.
+const PAIRS: usize = 1 << 33;
 
 /// How much a function makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ enum Makes {
     Joined,
     /// A text for each pattern of the second argument.
     Formatted,
-    /// Nothing much, but it compares each item with each.
+    /// Nothing much, but it may compare all of the first argument with all of the second.
     Pairs,
 }
 
@@ -53,12 +53,11 @@ fn makes(name: &str) -> Option<Makes> {
         "lpad" | "rpad" | "array_resize" => Makes::Wide,
         "range" | "generate_series" => Makes::Range,
         "replace" => Makes::Swapped,
-        "regexp_replace" | "translate" | "array_replace" | "array_replace_n" | "array_replace_all" => {
-            Makes::Replaced
-        }
+        "regexp_replace" | "array_replace" | "array_replace_n" | "array_replace_all" => Makes::Replaced,
         "array_to_string" => Makes::Joined,
         "to_char" => Makes::Formatted,
-        "array_has_all" | "array_has_any" => Makes::Pairs,
+        "array_has_all" | "array_has_any" | "strpos" | "btrim" | "ltrim" | "rtrim" | "translate"
+        | "find_in_set" | "substr_index" => Makes::Pairs,
         _ => return None,
     })
 }
@@ -116,7 +115,7 @@ impl Bounded {
                 (items.saturating_mul(wide(1).saturating_add(wide(2))).saturating_add(size(0)), MOST)
             }
             Makes::Formatted => (size(1).saturating_mul(16), MOST),
-            Makes::Pairs => (size(0).div_euclid(8).saturating_mul(size(1).div_euclid(8)), PAIRS),
+            Makes::Pairs => (size(0).saturating_mul(wide(1)), PAIRS),
         };
         within(estimate, most, self.inner.name())?;
         let constants = args.args.iter().all(scalar) && self.makes != Makes::Pairs;

@@ -317,7 +317,11 @@ async fn constants_and_rows_that_are_repeated_are_bounded() {
         ),
         format!("SELECT {}", joined.join(", ")),
         format!("SELECT max(length(a)) FROM (VALUES ({})) AS v(a)", joined.join("), (")),
+        // These would take no memory, and a processor for hours.
         "SELECT array_has_all(range(0, 10000000), range(0, 10000000))".to_owned(),
+        "SELECT strpos(repeat('a', 50000000), repeat('a', 1000000) || 'b')".to_owned(),
+        "SELECT length(btrim(repeat('a', 10000000), repeat('b', 1000000)))".to_owned(),
+        format!("SELECT sum(strpos(repeat('a', 30000) || n, repeat('a', 10000) || 'b')) FROM {ROWS}"),
     ] {
         match run(&engine(), &text, limits_of(60)).await {
             Err(SqlError::Exhausted(why)) => assert!(why.contains("memory"), "{text}: {why}"),
@@ -364,6 +368,8 @@ async fn what_people_ask_is_not_too_much() {
             format!("SELECT max(x) FROM (SELECT lag(CAST(n AS STRING)) OVER (ORDER BY n) AS x FROM {ROWS})"),
             "9999",
         ),
+        (format!("SELECT max(strpos(repeat('a page ', 1000) || n, '19999')) FROM {ROWS}"), "7001"),
+        (format!("SELECT count(DISTINCT trim(' ' || n)) FROM {ROWS}"), "20000"),
         (
             "SELECT array_has_any(make_array('a', 'b'), make_array(owner, 'b')) FROM open WHERE id = 1"
                 .to_owned(),
