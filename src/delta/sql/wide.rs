@@ -53,6 +53,8 @@ pub(super) fn total(array: &dyn Array) -> usize {
     let shared = match array.data_type() {
         DataType::Utf8View => array.as_string_view().lengths().map(|length| length as usize).sum(),
         DataType::BinaryView => array.as_binary_view().lengths().map(|length| length as usize).sum(),
+        // Views may be in there.
+        kind if kind.is_nested() => widest(array, true).saturating_mul(array.len()),
         _ => 0,
     };
     let own = array.to_data().get_slice_memory_size().unwrap_or_else(|_| array.get_array_memory_size());
@@ -253,8 +255,7 @@ impl ExecutionPlan for Watched {
                     let batch = batch?;
                     let widths = columns.iter().map(|column| widest(batch.column(*column).as_ref(), true));
                     width = widths.fold(0, usize::saturating_add).max(width);
-                    let own = batch.columns().iter().map(|column| total(column.as_ref()));
-                    let own = own.fold(0, usize::saturating_add);
+                    let own = of_batch(&batch);
                     held.try_grow(own.saturating_add(width.saturating_mul(batch.num_rows())))?;
                     Ok(batch)
                 })
@@ -290,17 +291,93 @@ fn repeatable(batch: &RecordBatch, lists: &[usize], views: bool) -> Result<()> {
 pub(super) fn cuts(
     rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    let cut = |batch| match batch {
-        Ok(batch) => stream::iter(cut(batch)).left_stream(),
-        Err(error) => stream::iter([Err(error)]).right_stream(),
+    let cut = |batch| {
+        let mut parts = Vec::new();
+        match batch {
+            Ok(batch) => cut(batch, &mut parts),
+            Err(error) => parts.push(Err(error)),
+        }
+        stream::iter(parts)
     };
     rows.flat_map(cut).boxed()
 }
 
-fn cut(batch: RecordBatch) -> impl Iterator<Item = Result<RecordBatch>> {
-    let widths = batch.columns().iter().map(|column| widest(column.as_ref(), true));
-    let width = widths.fold(1, usize::saturating_add);
-    let (all, step) = (batch.num_rows(), (TOGETHER / width).clamp(1, BATCH));
-    // An empty batch goes on as well.
-    (0..all.max(1)).step_by(step).map(move |from| Ok(batch.slice(from, step.min(all - from))))
+fn cut(batch: RecordBatch, parts: &mut Vec<Result<RecordBatch>>) {
+    let rows = batch.num_rows();
+    if rows <= 1 || rows <= BATCH && of_batch(&batch) <= TOGETHER {
+        return parts.push(Ok(batch));
+    }
+    // Slices share what they are slices of.
+    let middle = if rows > BATCH { rows.div_ceil(BATCH).div_euclid(2) * BATCH } else { rows / 2 };
+    cut(batch.slice(0, middle), parts);
+    cut(batch.slice(middle, rows - middle), parts);
+}
+
+fn of_batch(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| total(column.as_ref())).fold(0, usize::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, ListArray, StringArray, StringViewArray, StructArray};
+    use arrow::datatypes::{Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn batch(columns: Vec<Arc<dyn Array>>) -> RecordBatch {
+        let field = |(place, column): (usize, &Arc<dyn Array>)| {
+            Field::new(format!("c{place}"), column.data_type().clone(), true)
+        };
+        let fields: Vec<Field> = columns.iter().enumerate().map(field).collect();
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+    }
+
+    fn parts(batch: RecordBatch) -> Vec<usize> {
+        let mut parts = Vec::new();
+        cut(batch, &mut parts);
+        parts.into_iter().map(|part| part.unwrap().num_rows()).collect()
+    }
+
+    #[test]
+    fn the_widest_value_is_known_in_every_form() {
+        let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([
+            Some(vec![Some(1); 5]),
+            None,
+            Some(vec![Some(1); 2]),
+        ]);
+        let texts = || Arc::new(StringArray::from(vec![Some("abc"), None, Some("ab")])) as Arc<dyn Array>;
+        let views = StringViewArray::from(vec!["a longer one than fits in", "b"]);
+        let field = |name: &str, kind| Arc::new(Field::new(name, kind, true));
+        let both: StructArray = vec![
+            (field("t", DataType::Utf8), texts()),
+            (field("l", lists.data_type().clone()), Arc::new(lists.clone())),
+        ]
+        .into();
+        assert_eq!((widest(&lists, true), widest(texts().as_ref(), true), widest(&both, true)), (40, 3, 43));
+        assert_eq!((widest(&views, true), widest(&views, false)), (25, 16));
+        assert_eq!(widest(&Int64Array::from(vec![1]), true), 8);
+        assert_eq!(total(&views), 25 + 1 + 32);
+    }
+
+    #[test]
+    fn rows_are_cut_by_what_they_have_and_a_wide_one_parts_no_others() {
+        let narrow = batch(vec![Arc::new(Int64Array::from(vec![1; BATCH * 3 + 1]))]);
+        let cut = parts(narrow);
+        assert_eq!(cut.iter().sum::<usize>(), BATCH * 3 + 1);
+        assert!(cut.iter().all(|rows| *rows <= BATCH) && cut.len() <= 5, "{cut:?}");
+        assert_eq!(parts(batch(vec![Arc::new(Int64Array::from(Vec::<i64>::new()))])), [0]);
+        let wide = "x".repeat(TOGETHER / 2);
+        let mut texts = vec!["y"; 1000];
+        texts[500] = &wide;
+        assert_eq!(parts(batch(vec![Arc::new(StringArray::from(texts))])), [1000]);
+        // One text that is there a thousand times is as much as a thousand texts once somebody copies it.
+        let shared = arrow::compute::take(
+            &StringViewArray::from(vec![wide.as_str()]),
+            &arrow::array::UInt32Array::from(vec![0; 1000]),
+            None,
+        );
+        assert!(parts(batch(vec![shared.unwrap()])).iter().all(|rows| *rows <= 2));
+    }
 }
